@@ -1,0 +1,6 @@
+//go:build tinygo
+
+package vfs
+
+func isFull(error) bool     { return false }
+func isReadOnly(error) bool { return false }
