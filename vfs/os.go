@@ -184,6 +184,27 @@ func (o *OSFS) clone(oldname, newname string, exec bool) error {
 	return err
 }
 
+// SetExec implements FS. Who may execute follows from who may read.
+func (o *OSFS) SetExec(name string, exec bool) error {
+	f, err := o.Open(name, Read) // by handle: Root.Chmod would follow a link
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	i, err := f.(osFile).Stat()
+	if err != nil {
+		return err
+	}
+	perm := i.Mode().Perm() &^ 0o111
+	if exec {
+		perm |= perm & 0o444 >> 2
+	}
+	if perm == i.Mode().Perm() {
+		return nil
+	}
+	return f.(osFile).Chmod(perm)
+}
+
 // Symlink implements FS.
 func (o *OSFS) Symlink(target, name string) error { return linkError(o.root.Symlink(target, name)) }
 

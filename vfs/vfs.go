@@ -95,6 +95,9 @@ type FS interface {
 	// fails with ErrUnsupported where neither exists, and with fs.ErrExist when
 	// newname exists. If exec differs from oldname's, only a clone will do.
 	Share(oldname, newname string, exec bool) error
+	// SetExec makes the regular file name executable, or not. It changes every
+	// hard link of the file. Do not call it where Probe found no exec bits.
+	SetExec(name string, exec bool) error
 	Symlink(target, name string) error
 	Readlink(name string) (string, error)
 	// SyncDir makes the names in one directory durable.
