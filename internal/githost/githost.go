@@ -1,7 +1,12 @@
 // Package githost is a real Git host on this machine: `git http-backend` behind
-// net/http, on the loopback address. Tests and the demonstration use it, and it
-// needs the git program. It is no server for a network: it trusts everybody who
-// can reach it, or one pair of user and password.
+// a small HTTP server on the loopback address. Tests and the demonstration use
+// it, and it needs the git program. It is no server for a network: it trusts
+// everybody who can reach it, or one pair of user and password.
+//
+// The server of net/http and its CGI package would cost half a megabyte of the
+// godwit binary, which carries this package for its demonstration; so there is
+// a server of a few lines in serve.go. A Host is also an http.Handler, for tests
+// that want the real server in front.
 //
 // Invariant: what it answers is what stock git answers; Config can only take
 // abilities away or put a handler in front.
@@ -9,29 +14,28 @@ package githost
 
 import (
 	"crypto/subtle"
-	"crypto/tls"
 	"errors"
 	"io"
 	"net"
 	"net/http"
-	"net/http/cgi"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // Config says how a Host behaves. Only Root is required.
 type Config struct {
-	Root     string      // folder that holds the repositories
-	Addr     string      // address to listen on; default 127.0.0.1:0
-	TLS      *tls.Config // serve https with it
-	NoFilter bool        // do not offer partial clones (git's own default)
-	Version0 bool        // speak protocol version 0 only, as very old hosts do
-	User     string      // with Password: ask for HTTP Basic credentials
-	Password string
+	Root     string                               // folder that holds the repositories
+	Addr     string                               // address to listen on; default 127.0.0.1:0
+	TLS      func(net.Listener) net.Listener      // serve https: a wrapper around tls.NewListener
+	NoFilter bool                                 // do not offer partial clones (git's own default)
+	Version0 bool                                 // speak protocol version 0 only, as very old hosts do
+	User     string                               // with Password: ask for HTTP Basic credentials
+	Password string                               //
 	Config   map[string]string                    // more Git configuration for the server side
 	Wrap     func(next http.Handler) http.Handler // stands in front of everything, for faults
 	Log      io.Writer                            // standard error of git http-backend; default: dropped
@@ -40,9 +44,14 @@ type Config struct {
 // A Host is a running Git host.
 type Host struct {
 	cfg      Config
+	backend  string   // path of git-http-backend
+	env      []string // its environment
+	handler  http.Handler
 	listener net.Listener
-	server   *http.Server
-	cgi      cgi.Handler
+
+	mu     sync.Mutex
+	conns  map[net.Conn]bool
+	closed bool
 
 	requests       atomic.Int64
 	sent, received atomic.Int64
@@ -68,33 +77,25 @@ func Start(cfg Config) (*Host, error) {
 	if cfg.Log == nil {
 		cfg.Log = io.Discard
 	}
-	h := &Host{cfg: cfg}
-	h.cgi = cgi.Handler{
-		Path:   filepath.Join(strings.TrimSpace(string(out)), "git-http-backend"),
-		Env:    append(serverEnv(cfg), "GIT_PROJECT_ROOT="+root, "GIT_HTTP_EXPORT_ALL=1"),
-		Stderr: cfg.Log,
+	h := &Host{
+		cfg:     cfg,
+		backend: filepath.Join(strings.TrimSpace(string(out)), "git-http-backend"),
+		env:     append(serverEnv(cfg), "GIT_PROJECT_ROOT="+root, "GIT_HTTP_EXPORT_ALL=1"),
+		conns:   make(map[net.Conn]bool),
 	}
-	var handler http.Handler = http.HandlerFunc(h.serve)
+	h.handler = http.HandlerFunc(h.serveGit)
 	if cfg.Wrap != nil {
-		handler = cfg.Wrap(handler)
+		h.handler = cfg.Wrap(h.handler)
 	}
-	l, err := net.Listen("tcp", cfg.Addr)
+	h.listener, err = net.Listen("tcp", cfg.Addr)
 	if err != nil {
 		return nil, err
 	}
-	h.listener = l
-	h.server = &http.Server{
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			h.requests.Add(1)
-			handler.ServeHTTP(w, r)
-		}),
-		ReadHeaderTimeout: time.Minute,
-	}
-	var serve net.Listener = counter{l, h}
+	var accept net.Listener = counter{h.listener, h}
 	if cfg.TLS != nil {
-		serve = tls.NewListener(serve, cfg.TLS)
+		accept = cfg.TLS(accept)
 	}
-	go h.server.Serve(serve)
+	go h.accept(accept)
 	return h, nil
 }
 
@@ -108,7 +109,7 @@ func serverEnv(cfg Config) []string {
 	for k, v := range cfg.Config {
 		settings = append(settings, [2]string{k, v})
 	}
-	env := []string{"HOME=/nonexistent", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_COUNT=" + strconv.Itoa(len(settings))}
+	env := []string{"HOME=/nonexistent", "PATH=" + os.Getenv("PATH"), "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_COUNT=" + strconv.Itoa(len(settings))}
 	for i, s := range settings {
 		n := strconv.Itoa(i)
 		env = append(env, "GIT_CONFIG_KEY_"+n+"="+s[0], "GIT_CONFIG_VALUE_"+n+"="+s[1])
@@ -133,10 +134,24 @@ func (h *Host) Requests() int64 { return h.requests.Load() }
 func (h *Host) Traffic() (toClients, fromClients int64) { return h.sent.Load(), h.received.Load() }
 
 // Close ends the host and every connection to it.
-func (h *Host) Close() error { return h.server.Close() }
+func (h *Host) Close() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.closed = true
+	for c := range h.conns {
+		c.Close()
+	}
+	return h.listener.Close()
+}
 
-func (h *Host) serve(w http.ResponseWriter, r *http.Request) {
-	c := h.cgi
+// ServeHTTP answers one request.
+func (h *Host) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h.requests.Add(1)
+	h.handler.ServeHTTP(w, r)
+}
+
+func (h *Host) serveGit(w http.ResponseWriter, r *http.Request) {
+	var remoteUser string
 	if h.cfg.User != "" || h.cfg.Password != "" {
 		user, password, _ := r.BasicAuth()
 		ok := subtle.ConstantTimeCompare([]byte(user+"\x00"+password), []byte(h.cfg.User+"\x00"+h.cfg.Password))
@@ -145,12 +160,12 @@ func (h *Host) serve(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, "who are you?", http.StatusUnauthorized)
 			return
 		}
-		c.Env = append(c.Env[:len(c.Env):len(c.Env)], "REMOTE_USER="+user)
+		remoteUser = user
 	}
 	if h.cfg.Version0 {
 		r.Header.Del("Git-Protocol")
 	}
-	c.ServeHTTP(w, r)
+	h.runCGI(w, r, remoteUser)
 }
 
 // counter counts the bytes of every connection it accepts.
