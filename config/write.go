@@ -1,0 +1,179 @@
+package config
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Values are what a written file sets: "section.key" to a string, a bool or a
+// []string.
+type Values map[string]any
+
+// Write writes a configuration file in the format that name's extension says:
+// the values in v, and in TOML and YAML every other basic key as a comment.
+func Write(w io.Writer, name string, v Values) error {
+	var s string
+	switch strings.ToLower(filepath.Ext(name)) {
+	case ".json":
+		s = writeJSON(v)
+	case ".yaml", ".yml":
+		s = writeText(v, "%s:\n", "  ", ": ")
+	default:
+		s = writeText(v, "[%s]\n", "", " = ")
+	}
+	_, err := io.WriteString(w, s)
+	return err
+}
+
+func writeText(v Values, head, indent, equals string) string {
+	var b strings.Builder
+	b.WriteString("# Configuration of Godwit. Every key is described in docs/configuration.md.\n")
+	for _, s := range Sections {
+		var body strings.Builder
+		set := false
+		for _, k := range Keys {
+			value, has := v[k.Section+"."+k.Name]
+			if k.Section != s.Name || !k.Basic && !has {
+				continue
+			}
+			comment(&body, indent, k.Doc)
+			if has {
+				set = true
+				body.WriteString(indent + k.Name + equals + literal(value) + "\n")
+			} else {
+				ex := k.Example
+				if equals == ": " {
+					ex = strings.NewReplacer("{ ", "{", " }", "}", " = ", ": ").Replace(ex)
+				}
+				body.WriteString(indent + "# " + k.Name + equals + ex + "\n")
+			}
+		}
+		if body.Len() == 0 {
+			continue
+		}
+		b.WriteString("\n")
+		comment(&b, "", s.Doc)
+		line := fmt.Sprintf(head, s.Name)
+		if !set && equals == ": " {
+			line = "# " + line // YAML has no empty section
+		}
+		b.WriteString(line + body.String())
+	}
+	return b.String()
+}
+
+// comment writes text as comment lines of at most 80 columns.
+func comment(b *strings.Builder, indent, text string) {
+	width := 0
+	for _, word := range strings.Fields(text) {
+		if width == 0 || width+1+len(word) > 78-len(indent) {
+			if width > 0 {
+				b.WriteString("\n")
+			}
+			b.WriteString(indent + "# " + word)
+			width = len(word)
+			continue
+		}
+		b.WriteString(" " + word)
+		width += 1 + len(word)
+	}
+	b.WriteString("\n")
+}
+
+// literal writes a value so that TOML, YAML and JSON all read it back.
+func literal(v any) string {
+	switch v := v.(type) {
+	case bool:
+		return strconv.FormatBool(v)
+	case []string:
+		q := make([]string, len(v))
+		for i, s := range v {
+			q[i] = quote(s)
+		}
+		return "[" + strings.Join(q, ", ") + "]"
+	}
+	return quote(fmt.Sprint(v))
+}
+
+// quote is JSON's way, without its escapes of <, > and &, which is also TOML's
+// and YAML's.
+func quote(s string) string {
+	var b strings.Builder
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.Encode(s)
+	return strings.ReplaceAll(strings.TrimSuffix(b.String(), "\n"), "\x7f", `\u007f`)
+}
+
+func writeJSON(v Values) string {
+	var sections []string
+	for _, s := range Sections {
+		var keys []string
+		for _, k := range Keys {
+			if value, has := v[k.Section+"."+k.Name]; has && k.Section == s.Name {
+				keys = append(keys, "    "+quote(k.Name)+": "+literal(value))
+			}
+		}
+		if len(keys) > 0 {
+			sections = append(sections, "  "+quote(s.Name)+": {\n"+strings.Join(keys, ",\n")+"\n  }")
+		}
+	}
+	return "{\n" + strings.Join(sections, ",\n") + "\n}\n"
+}
+
+// Reference writes the part of docs/configuration.md that describes the keys.
+func Reference(w io.Writer) error {
+	var b strings.Builder
+	d := Defaults()
+	for _, s := range Sections {
+		fmt.Fprintf(&b, "\n## [%s]\n\n%s\n\n| key | type | default | meaning |\n|---|---|---|---|\n", s.Name, s.Doc)
+		for _, k := range Keys {
+			if k.Section != s.Name {
+				continue
+			}
+			doc := k.Doc
+			if k.Unused != "" {
+				doc += " **No effect, and a warning: " + k.Unused + ".**"
+			}
+			fmt.Fprintf(&b, "| `%s` | %s | %s | %s Example: `%s` |\n", k.Name, k.Type(), k.defaultText(d), doc, k.Example)
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (k Key) defaultText(d *Config) string {
+	if k.Required() {
+		return "required"
+	}
+	switch f := k.field(d).(type) {
+	case *string:
+		if *f != "" {
+			return "`" + quote(*f) + "`"
+		}
+	case *int:
+		if *f != 0 {
+			return strconv.Itoa(*f)
+		}
+		if k.Section == "limits" {
+			return "no limit"
+		}
+	case *Size:
+		if *f == 0 {
+			return "no limit"
+		}
+		return f.String()
+	case *time.Duration:
+		if *f != 0 {
+			return "`\"" + shortDuration(*f) + "\"`"
+		}
+	case *bool:
+		return strconv.FormatBool(*f)
+	}
+	return "–"
+}
