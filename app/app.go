@@ -1,0 +1,137 @@
+// Package app is the application beside the tree: it runs the hooks around a
+// switch, restarts the application, and finds out whether the new version
+// works. When to do each of these, and what follows from the outcome, is the
+// engine's business.
+//
+// Invariant: nothing that is started here outlives its time limit; it is ended
+// together with everything it started.
+package app
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"github.com/godwit-ota/godwit"
+)
+
+// MaxOutput is how much of the output of a hook or a health check is kept, in
+// bytes: its end.
+const MaxOutput = 4 << 10
+
+// Config describes an application. Its zero value has no hooks, restarts
+// nothing and is always healthy.
+type Config struct {
+	Root string // the folder that Godwit installs into
+	Tree string // where the running version lies: the working directory of all commands
+
+	PreSwitch, PostSwitch, PostRollback []string      // programs with arguments
+	HookTimeout                         time.Duration // 0 means one minute
+
+	Restart Restart
+	Health  Health
+
+	Env       []string // environment of what is started; nil means this process's own
+	Systemctl string   // the program that speaks to systemd; "" means systemctl from PATH
+	Proc      string   // the folder with the processes; "" means /proc
+}
+
+// Restart is how the application is restarted: the first of Command, Unit,
+// Signal and Reboot that is set.
+type Restart struct {
+	Command []string
+	Unit    string        // a systemd unit
+	Signal  string        // "HUP", sent to the process that PIDFile or Process names
+	PIDFile string        // holds a process number
+	Process string        // the name of a program: all its processes
+	Reboot  bool          // of the device
+	Timeout time.Duration // 0 means one minute
+}
+
+// Health is how the running version proves that it works: the first of
+// Command, URL and Unit that is set.
+type Health struct {
+	Command  []string      // ends with exit code 0
+	URL      string        // answers with a 2xx status
+	Unit     string        // a systemd unit that stays active for Stable
+	Interval time.Duration // between two tries; 0 means two seconds
+	Stable   time.Duration // 0 means ten seconds
+}
+
+// A Version is what hooks learn about a release. The zero Version is none.
+type Version struct {
+	Name   string // for people: a tag's or branch's name
+	Ref    string // full name of the ref
+	Commit string
+}
+
+// App runs what a Config describes.
+type App struct{ cfg Config }
+
+// New returns the App that cfg describes.
+func New(cfg Config) *App {
+	def := func(d *time.Duration, v time.Duration) {
+		if *d <= 0 {
+			*d = v
+		}
+	}
+	def(&cfg.HookTimeout, time.Minute)
+	def(&cfg.Restart.Timeout, time.Minute)
+	def(&cfg.Health.Interval, 2*time.Second)
+	def(&cfg.Health.Stable, 10*time.Second)
+	if cfg.Systemctl == "" {
+		cfg.Systemctl = "systemctl"
+	}
+	if cfg.Proc == "" {
+		cfg.Proc = "/proc"
+	}
+	return &App{cfg}
+}
+
+// Hook runs the hook called name, "pre_switch", "post_switch" or
+// "post_rollback", and returns the end of its output. Without such a hook it
+// does nothing. A failure has godwit.CodeHook.
+func (a *App) Hook(ctx context.Context, name string, from, to Version) (string, error) {
+	var argv []string
+	switch name {
+	case "pre_switch":
+		argv = a.cfg.PreSwitch
+	case "post_switch":
+		argv = a.cfg.PostSwitch
+	case "post_rollback":
+		argv = a.cfg.PostRollback
+	}
+	if len(argv) == 0 {
+		return "", nil
+	}
+	what := "the hook " + name
+	out, err := a.run(ctx, what, argv, a.cfg.HookTimeout, []string{
+		"GODWIT_HOOK=" + name,
+		"GODWIT_FROM=" + from.Commit, "GODWIT_FROM_VERSION=" + from.Name,
+		"GODWIT_TO=" + to.Commit, "GODWIT_TO_VERSION=" + to.Name,
+		"GODWIT_REF=" + to.Ref,
+	})
+	if err != nil {
+		return out, godwit.Fail(godwit.CodeHook, nil, err.Error(), "its output is in `godwit status`")
+	}
+	return out, nil
+}
+
+// dir is the working directory of commands: the running tree, or the root
+// before anything is installed.
+func (a *App) dir() string {
+	if i, err := os.Stat(a.cfg.Tree); err == nil && i.IsDir() {
+		return a.cfg.Tree
+	}
+	return a.cfg.Root
+}
+
+// environ is the environment of commands.
+func (a *App) environ(more []string) []string {
+	env := a.cfg.Env
+	if env == nil {
+		env = os.Environ()
+	}
+	env = append(env[:len(env):len(env)], "GODWIT_ROOT="+a.cfg.Root, "GODWIT_TREE="+a.dir(), "PWD="+a.dir())
+	return append(env, more...)
+}

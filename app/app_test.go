@@ -1,0 +1,357 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/godwit-ota/godwit"
+)
+
+func sh(script string) []string { return []string{"/bin/sh", "-c", script} }
+
+func newApp(t *testing.T, cfg Config) *App {
+	t.Helper()
+	if cfg.Root == "" {
+		cfg.Root = t.TempDir()
+	}
+	if cfg.Tree == "" {
+		cfg.Tree = filepath.Join(cfg.Root, "current")
+	}
+	return New(cfg)
+}
+
+func TestHookEnvironment(t *testing.T) {
+	a := newApp(t, Config{PostSwitch: sh(`pwd; env | grep ^GODWIT_ | sort`)})
+	if err := os.Mkdir(a.cfg.Tree, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	out, err := a.Hook(t.Context(), "post_switch", Version{"v1", "refs/tags/v1", "aaa"}, Version{"v2", "refs/tags/v2", "bbb"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := a.cfg.Tree + "\nGODWIT_FROM=aaa\nGODWIT_FROM_VERSION=v1\nGODWIT_HOOK=post_switch\nGODWIT_REF=refs/tags/v2\n" +
+		"GODWIT_ROOT=" + a.cfg.Root + "\nGODWIT_TO=bbb\nGODWIT_TO_VERSION=v2\nGODWIT_TREE=" + a.cfg.Tree
+	if out != want {
+		t.Errorf("got\n%s\nwant\n%s", out, want)
+	}
+}
+
+func TestHookBeforeAnythingIsInstalledRunsInTheRoot(t *testing.T) {
+	a := newApp(t, Config{PreSwitch: sh("pwd")})
+	if out, err := a.Hook(t.Context(), "pre_switch", Version{}, Version{}); out != a.cfg.Root || err != nil {
+		t.Errorf("%q, %v", out, err)
+	}
+}
+
+func TestHookFailures(t *testing.T) {
+	for _, c := range []struct {
+		name      string
+		argv      []string
+		out, want string
+	}{
+		{"none", nil, "", ""},
+		{"good", sh("echo fine"), "fine", ""},
+		{"exit code", sh("echo no >&2; exit 3"), "no", "the hook pre_switch ended with exit code 3"},
+		{"signal", sh("kill -TERM $$"), "", "the hook pre_switch was ended by the signal terminated"},
+		{"missing", []string{"./nothing"}, "", "the hook pre_switch could not be started: ./nothing: no such file or directory"},
+		{"not on PATH", []string{"no-such-program-anywhere"}, "", "the hook pre_switch could not be started: no-such-program-anywhere: executable file not found in $PATH"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a := newApp(t, Config{PreSwitch: c.argv})
+			out, err := a.Hook(t.Context(), "pre_switch", Version{}, Version{})
+			if out != c.out || (err == nil) != (c.want == "") || err != nil && err.Error() != c.want {
+				t.Errorf("%q, %v", out, err)
+			}
+			if err != nil && godwit.CodeOf(err) != godwit.CodeHook {
+				t.Errorf("code %s", godwit.CodeOf(err))
+			}
+		})
+	}
+}
+
+// alive reports whether the process exists and is no zombie.
+func alive(pid string) bool {
+	b, err := os.ReadFile("/proc/" + pid + "/stat")
+	return err == nil && !strings.Contains(string(b), ") Z ")
+}
+
+func TestHookAtItsLimitEndsWithAllItStarted(t *testing.T) {
+	dir := t.TempDir()
+	pidFile := filepath.Join(dir, "pid")
+	a := newApp(t, Config{PreSwitch: sh("sleep 600 & echo $! >" + pidFile + "; echo started; wait"), HookTimeout: 300 * time.Millisecond})
+	out, err := a.Hook(t.Context(), "pre_switch", Version{}, Version{})
+	if out != "started" || err == nil || err.Error() != "the hook pre_switch took longer than 300ms and was ended" {
+		t.Errorf("%q, %v", out, err)
+	}
+	pid, _ := os.ReadFile(pidFile)
+	for n := 0; alive(strings.TrimSpace(string(pid))); n++ {
+		if n == 200 {
+			t.Fatal("what the hook started still runs")
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+func TestHookThatLeavesSomethingRunningIsNotWaitedFor(t *testing.T) {
+	dir := t.TempDir()
+	pidFile := filepath.Join(dir, "pid")
+	a := newApp(t, Config{PreSwitch: sh("sleep 600 & echo $! >" + pidFile)})
+	_, err := a.Hook(t.Context(), "pre_switch", Version{}, Version{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, _ := os.ReadFile(pidFile)
+	pid := strings.TrimSpace(string(b))
+	if !alive(pid) {
+		t.Error("it was ended with the hook")
+	}
+	if n, err := strconv.Atoi(pid); err == nil {
+		syscall.Kill(n, syscall.SIGKILL)
+	}
+}
+
+func TestOutputIsCutToItsEnd(t *testing.T) {
+	a := newApp(t, Config{PreSwitch: sh("i=0; while [ $i -lt 3000 ]; do echo ä line $i; i=$((i+1)); done")})
+	out, err := a.Hook(t.Context(), "pre_switch", Version{}, Version{})
+	if err != nil || len(out) > MaxOutput || len(out) < MaxOutput-8 || !strings.HasPrefix(out, "…") || !strings.HasSuffix(out, "line 2999") {
+		t.Errorf("%d bytes, %v: %.20q … %q", len(out), err, out, out[max(0, len(out)-20):])
+	}
+}
+
+func TestTail(t *testing.T) {
+	for _, sizes := range [][]int{{5}, {MaxOutput}, {MaxOutput + 1}, {3, MaxOutput}, {MaxOutput, 3}, {10000, 1, 10000}, {4000, 4000}} {
+		var out tail
+		var all strings.Builder
+		for i, n := range sizes {
+			s := strings.Repeat(string(rune('a'+i)), n)
+			all.WriteString(s)
+			out.Write([]byte(s))
+		}
+		want := all.String()
+		if len(want) > MaxOutput {
+			want = "…" + want[len(want)-MaxOutput+len("…"):]
+		}
+		if got := out.String(); got != want {
+			t.Errorf("%v: %d bytes, want %d", sizes, len(got), len(want))
+		}
+	}
+}
+
+func TestRestartCommand(t *testing.T) {
+	a := newApp(t, Config{Restart: Restart{Command: sh("echo hello; echo it broke >&2; exit 1")}})
+	_, err := a.Restart(t.Context())
+	if err == nil || err.Error() != "the restart command ended with exit code 1: it broke" {
+		t.Error(err)
+	}
+	if reboot, err := newApp(t, Config{}).Restart(t.Context()); reboot || err != nil {
+		t.Error("none:", reboot, err)
+	}
+}
+
+// fakeSystemctl puts a systemctl in a folder. It logs its arguments and, for
+// `show`, prints the lines of the script that the state file holds.
+func fakeSystemctl(t *testing.T, show string) (program, log string) {
+	dir := t.TempDir()
+	log = filepath.Join(dir, "log")
+	program = filepath.Join(dir, "systemctl")
+	os.WriteFile(log, nil, 0o644)
+	script := "#!/bin/sh\necho \"$@\" >>" + log + "\ncd " + dir + "\ncase \"$1\" in\nshow)\n" + show + "\n;;\nstatus) echo STATUS of $4;;\nesac\n"
+	// Written by a child process: an executable that this process has open for
+	// writing while another test forks could not be started.
+	cmd := exec.Command("/bin/sh", "-c", "cat >"+program+" && chmod +x "+program)
+	cmd.Stdin = strings.NewReader(script)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return program, log
+}
+
+func TestRestartUnitAndReboot(t *testing.T) {
+	program, log := fakeSystemctl(t, "")
+	for _, c := range []struct {
+		r      Restart
+		reboot bool
+	}{{Restart{Unit: "station.service"}, false}, {Restart{Reboot: true}, true}} {
+		if reboot, err := newApp(t, Config{Systemctl: program, Restart: c.r}).Restart(t.Context()); reboot != c.reboot || err != nil {
+			t.Errorf("%+v: %v, %v", c.r, reboot, err)
+		}
+	}
+	if b, _ := os.ReadFile(log); string(b) != "restart station.service\nreboot\n" {
+		t.Errorf("systemctl got %q", b)
+	}
+}
+
+func TestRestartSignal(t *testing.T) {
+	dir := t.TempDir()
+	mark, pidFile := filepath.Join(dir, "mark"), filepath.Join(dir, "pid")
+	name := "godwit-test-" + strconv.Itoa(os.Getpid()%100000) // longer than the 15 bytes of comm
+	script := filepath.Join(dir, name+"-application")
+	text := "#!/bin/sh\ntrap 'echo hup >>" + mark + "' HUP\necho $$ >" + pidFile + "\nwhile :; do sleep 0.02; done\n"
+	if out, err := exec.Command("/bin/sh", "-c", "cat >"+script+" <<'EOF'\n"+text+"EOF\nchmod +x "+script).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	cmd := exec.Command(script)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { cmd.Process.Kill(); cmd.Wait() }()
+	waitFor(t, func() bool { b, _ := os.ReadFile(pidFile); return len(b) > 0 })
+
+	for i, r := range []Restart{{Signal: "HUP", PIDFile: pidFile}, {Signal: "HUP", Process: name + "-application"}} {
+		if _, err := newApp(t, Config{Restart: r}).Restart(t.Context()); err != nil {
+			t.Fatalf("%+v: %v", r, err)
+		}
+		waitFor(t, func() bool { b, _ := os.ReadFile(mark); return strings.Count(string(b), "hup") == i+1 })
+	}
+	for _, r := range []Restart{{Signal: "HUP", PIDFile: filepath.Join(dir, "none")}, {Signal: "HUP", Process: "no-such-process-here"}} {
+		if _, err := newApp(t, Config{Restart: r}).Restart(t.Context()); err != nil {
+			t.Errorf("an application that does not run: %+v: %v", r, err)
+		}
+	}
+	for _, bad := range []string{"", "x", "-1", "1", "0"} {
+		os.WriteFile(pidFile, []byte(bad), 0o644)
+		if _, err := newApp(t, Config{Restart: Restart{Signal: "HUP", PIDFile: pidFile}}).Restart(t.Context()); err == nil {
+			t.Errorf("a file with %q was taken for a process number", bad)
+		}
+	}
+}
+
+func waitFor(t *testing.T, ok func() bool) {
+	t.Helper()
+	for range 1000 {
+		if ok() {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatal("it did not happen in 10 s")
+}
+
+func TestHealthOfNothing(t *testing.T) {
+	if out, err := newApp(t, Config{}).Health(t.Context()); out != "" || err != nil {
+		t.Error(out, err)
+	}
+}
+
+func TestHealthCommandIsTriedUntilItWorks(t *testing.T) {
+	dir := t.TempDir()
+	count := filepath.Join(dir, "count")
+	a := newApp(t, Config{Health: Health{Command: sh("echo x >>" + count + "; n=$(wc -l <" + count + "); echo try $n; [ $n -ge 3 ]"), Interval: time.Millisecond}})
+	if out, err := a.Health(t.Context()); out != "try 3" || err != nil {
+		t.Errorf("%q, %v", out, err)
+	}
+}
+
+func TestHealthCommandThatNeverWorks(t *testing.T) {
+	a := newApp(t, Config{Health: Health{Command: sh("echo bad; exit 4"), Interval: 10 * time.Millisecond}})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	out, err := a.Health(ctx)
+	if out != "bad" || err == nil || !strings.HasPrefix(err.Error(), "the health check ended with exit code 4 (") {
+		t.Errorf("%q, %v", out, err)
+	}
+}
+
+func TestHealthCommandThatHangs(t *testing.T) {
+	a := newApp(t, Config{Health: Health{Command: sh("echo waiting; sleep 600")}})
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	out, err := a.Health(ctx)
+	if out != "waiting" || err == nil || !strings.HasPrefix(err.Error(), "the health check was ended: context deadline exceeded") {
+		t.Errorf("%q, %v", out, err)
+	}
+}
+
+func TestHealthCommandThatIsNotThere(t *testing.T) {
+	a := newApp(t, Config{Health: Health{Command: []string{"./selftest"}}})
+	if _, err := a.Health(t.Context()); err == nil || err.Error() != "the health check could not be started: ./selftest: no such file or directory" {
+		t.Error(err)
+	}
+}
+
+func TestHealthURL(t *testing.T) {
+	var n atomic.Int32
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == "/sick":
+			w.WriteHeader(503)
+			fmt.Fprint(w, "no sensor")
+		case r.URL.Path == "/moved":
+			http.Redirect(w, r, "/", http.StatusFound)
+		case n.Add(1) < 3:
+			w.WriteHeader(503)
+		default:
+			fmt.Fprint(w, "ok")
+		}
+	}))
+	defer srv.Close()
+	h := Health{URL: srv.URL, Interval: time.Millisecond}
+	if out, err := newApp(t, Config{Health: h}).Health(t.Context()); out != "ok" || err != nil {
+		t.Errorf("%q, %v", out, err)
+	}
+	for path, want := range map[string]string{"/sick": "answered 503 Service Unavailable", "/moved": "answered 302 Found"} {
+		h.URL = srv.URL + path
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		out, err := newApp(t, Config{Health: h}).Health(ctx)
+		cancel()
+		if err == nil || !strings.Contains(err.Error(), want) || path == "/sick" && out != "no sensor" {
+			t.Errorf("%s: %q, %v", path, out, err)
+		}
+	}
+	srv.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if _, err := newApp(t, Config{Health: h}).Health(ctx); err == nil || !strings.Contains(err.Error(), "connection refused") {
+		t.Error("nobody there:", err)
+	}
+}
+
+func TestHealthUnit(t *testing.T) {
+	const counter = "echo x >>n; n=$(wc -l <n)\n"
+	state := func(s string, restarts, pid string) string {
+		return "echo LoadState=loaded; echo ActiveState=" + s + "; echo NRestarts=" + restarts + "; echo MainPID=" + pid
+	}
+	for _, c := range []struct {
+		name, show string
+		out, want  string
+	}{
+		{"active", state("active", "2", "7"), "ActiveState=active MainPID=7 NRestarts=2", ""},
+		{"activating first", counter + "if [ $n -lt 4 ]; then " + state("activating", "0", "7") + "; else " + state("active", "0", "7") + "; fi", "ActiveState=active MainPID=7 NRestarts=0", ""},
+		{"restarted by systemd", counter + "if [ $n -lt 4 ]; then " + state("active", "0", "7") + "; else " + state("active", "1", "8") + "; fi", "STATUS of x.service", "the unit x.service did not stay up: systemd restarted it"},
+		{"failed", state("failed", "0", "0"), "STATUS of x.service", "the unit x.service failed"},
+		{"never active", state("activating", "0", "0"), "STATUS of x.service", "the unit x.service was not active for 100ms in time: it is activating"},
+		{"another process each time", counter + state("active", "0", "$n"), "STATUS of x.service", "the unit x.service was not active for 100ms in time: it is active"},
+		{"not there", "echo LoadState=not-found; echo ActiveState=inactive", "LoadState=not-found\nActiveState=inactive", "there is no unit x.service"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			program, _ := fakeSystemctl(t, c.show)
+			a := newApp(t, Config{Systemctl: program, Health: Health{Unit: "x.service", Interval: 5 * time.Millisecond, Stable: 100 * time.Millisecond}})
+			limit := time.Minute
+			if strings.Contains(c.want, "in time") {
+				limit = 2 * time.Second
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), limit)
+			defer cancel()
+			out, err := a.Health(ctx)
+			if out != c.out || (err == nil) != (c.want == "") || err != nil && err.Error() != c.want {
+				t.Errorf("%q, %v", out, err)
+			}
+		})
+	}
+	a := newApp(t, Config{Systemctl: "/nowhere/systemctl", Health: Health{Unit: "x.service"}})
+	if _, err := a.Health(t.Context()); err == nil || !strings.Contains(err.Error(), "could not be started") {
+		t.Error("no systemctl:", err)
+	}
+}
