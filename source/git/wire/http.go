@@ -1,0 +1,437 @@
+package wire
+
+import (
+	"bufio"
+	"bytes"
+	"compress/flate"
+	"compress/gzip"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/godwit-ota/godwit"
+)
+
+// An httpTransport speaks gitprotocol-http: GET info/refs for the
+// advertisement and one POST for each exchange.
+type httpTransport struct {
+	c    *Client
+	rt   *http.Transport
+	home string // origin of the configured URL: where credentials may go
+	conf string // the configured URL without credentials
+	base string // the repository's URL now: conf, or where redirects led
+	// fickle is set when a redirect that led to base was a temporary one.
+	fickle bool
+	pause  pause
+}
+
+const (
+	serviceQuery      = "/info/refs?service=git-upload-pack"
+	servicePath       = "/git-upload-pack"
+	typeAdvertisement = "application/x-git-upload-pack-advertisement"
+	typeRequest       = "application/x-git-upload-pack-request"
+	typeResult        = "application/x-git-upload-pack-result"
+
+	maxRedirects = 5
+	gzipFrom     = 1 << 10 // requests above this are sent compressed, as git does
+	spoolUpTo    = 64 << 10
+)
+
+func newHTTP(c *Client) (*httpTransport, error) {
+	rt, err := newRoundTripper(&c.cfg, &c.count)
+	if err != nil {
+		return nil, err
+	}
+	t := &httpTransport{c: c, rt: rt, home: c.at.origin(), conf: c.at.String()}
+	t.base = t.conf
+	t.pause = pause{state: c.cfg.State, now: c.cfg.Now, host: c.at.address()}
+	return t, nil
+}
+
+func (t *httpTransport) ready() bool { return t.c.known }
+
+func (t *httpTransport) close() error {
+	t.rt.CloseIdleConnections()
+	return nil
+}
+
+func (t *httpTransport) broke(err error) error {
+	return godwit.Fail(godwit.CodeNetwork, err, "the connection to "+t.c.at.host+" broke", "try again")
+}
+
+// moved reports whether the repository is asked for elsewhere than configured.
+func (t *httpTransport) moved() bool { return t.base != t.conf }
+
+// authorize adds the credentials if the request goes where they belong.
+func (t *httpTransport) authorize(r *http.Request) {
+	cfg := &t.c.cfg
+	r.Header.Set("User-Agent", cfg.UserAgent)
+	if originOf(r.URL) != t.home {
+		return
+	}
+	for k, v := range cfg.Header {
+		r.Header.Set(k, v)
+	}
+	switch {
+	case cfg.Bearer != "":
+		r.Header.Set("Authorization", "Bearer "+cfg.Bearer)
+	case cfg.Token != "":
+		user := cfg.Username
+		if user == "" {
+			user = "x-access-token"
+		}
+		r.SetBasicAuth(user, cfg.Token)
+	case cfg.Username != "" || cfg.Password != "":
+		r.SetBasicAuth(cfg.Username, cfg.Password)
+	}
+}
+
+// hasCredentials reports whether any were configured.
+func (c *Config) hasCredentials() bool {
+	return c.Bearer != "" || c.Token != "" || c.Username != "" || c.Password != ""
+}
+
+// advertise implements transport. It always begins at the configured URL.
+func (t *httpTransport) advertise(ctx context.Context) (io.ReadCloser, bool, error) {
+	at := t.conf
+	t.base, t.fickle = t.conf, false
+	for hops := 0; ; hops++ {
+		resp, err := t.do(ctx, func() (*http.Request, error) {
+			r, err := http.NewRequestWithContext(ctx, http.MethodGet, at+serviceQuery, nil)
+			if err == nil {
+				r.Header.Set("Git-Protocol", "version=2")
+				r.Header.Set("Accept-Encoding", "identity")
+			}
+			return r, err
+		})
+		if err != nil {
+			return nil, false, err
+		}
+		if isRedirect(resp.StatusCode) {
+			resp.Body.Close()
+			if hops == maxRedirects {
+				return nil, false, t.redirectError("sends us from place to place without end", "")
+			}
+			next, err := t.follow(resp)
+			if err != nil {
+				return nil, false, err
+			}
+			t.fickle = t.fickle || resp.StatusCode != http.StatusMovedPermanently && resp.StatusCode != http.StatusPermanentRedirect
+			at = next
+			continue
+		}
+		if err := t.accept(resp, typeAdvertisement); err != nil {
+			resp.Body.Close()
+			return nil, false, err
+		}
+		t.base = at
+		body, err := t.body(ctx, resp)
+		return body, true, err
+	}
+}
+
+func isRedirect(status int) bool {
+	switch status {
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+		return true
+	}
+	return false
+}
+
+// follow gives the repository's URL that a redirect of info/refs leads to.
+func (t *httpTransport) follow(resp *http.Response) (string, error) {
+	where, err := resp.Location()
+	if err != nil {
+		return "", t.redirectError("sends us away without saying where", "")
+	}
+	shown := printable([]byte(where.Redacted()))
+	if where.User != nil {
+		return "", t.redirectError("sends us to a URL with credentials in it", "set source.url to where the repository is now")
+	}
+	from := resp.Request.URL
+	switch {
+	case where.Scheme != "http" && where.Scheme != "https":
+		return "", t.redirectError("sends us to "+shown+", which is not a web address", "")
+	case from.Scheme == "https" && where.Scheme == "http":
+		return "", t.redirectError("sends us from https to plain http ("+shown+")",
+			"godwit does not leave an encrypted connection for one that is not; set source.url to where the repository is now")
+	case where.Host == "":
+		return "", t.redirectError("sends us to "+shown+", which names no host", "")
+	}
+	where.Fragment = ""
+	base, ok := strings.CutSuffix(where.String(), serviceQuery)
+	if !ok {
+		return "", t.redirectError("sends us to "+shown+", which is not a Git repository",
+			"if that is a log-in page of the network, log in; otherwise check source.url and the credentials")
+	}
+	return base, nil
+}
+
+func (t *httpTransport) redirectError(what, hint string) error {
+	if hint == "" {
+		hint = "check source.url; whoever runs the host can tell where the repository is"
+	}
+	return godwit.Fail(godwit.CodeRedirect, nil, t.c.at.host+" "+what, hint)
+}
+
+// exchange implements transport with one POST.
+func (t *httpTransport) exchange(ctx context.Context, write func(io.Writer) error) (answer, error) {
+	var plain counter
+	if err := write(&plain); err != nil {
+		return answer{}, err
+	}
+	encode, size := write, int64(plain)
+	if plain > gzipFrom {
+		encode = func(w io.Writer) error { return compressed(w, write) }
+		var n counter
+		if err := encode(&n); err != nil {
+			return answer{}, err
+		}
+		size = int64(n)
+	}
+	var spool []byte
+	if size <= spoolUpTo {
+		b := bytes.NewBuffer(make([]byte, 0, size))
+		if err := encode(b); err != nil {
+			return answer{}, err
+		}
+		spool = b.Bytes()
+	}
+	var body *pipeBody
+	resp, err := t.do(ctx, func() (*http.Request, error) {
+		r, err := http.NewRequestWithContext(ctx, http.MethodPost, t.base+servicePath, nil)
+		if err != nil {
+			return nil, err
+		}
+		r.Header.Set("Content-Type", typeRequest)
+		r.Header.Set("Accept", typeResult)
+		r.Header.Set("Accept-Encoding", "identity")
+		if t.c.caps.Version == 2 {
+			r.Header.Set("Git-Protocol", "version=2")
+		}
+		if plain > gzipFrom {
+			r.Header.Set("Content-Encoding", "gzip")
+		}
+		r.ContentLength = size
+		if spool != nil {
+			r.Body = io.NopCloser(bytes.NewReader(spool))
+		} else {
+			body.stop()
+			body = newPipeBody(encode)
+			r.Body = body
+		}
+		return r, nil
+	})
+	if err == nil {
+		if isRedirect(resp.StatusCode) {
+			err = &redirected{t.redirectError("answers a request with a redirect", "")}
+		} else {
+			err = t.accept(resp, typeResult)
+		}
+		if err != nil {
+			resp.Body.Close()
+		}
+	}
+	// Nothing may range over the request's "have" ids once this returns; what
+	// has not been sent when the answer is there is not waited for.
+	body.stop()
+	if err != nil {
+		return answer{}, err
+	}
+	stream, err := t.body(ctx, resp)
+	if err != nil {
+		return answer{}, err
+	}
+	return answer{stream, func(complete bool) error {
+		if complete {
+			// The end of the answer, so that the connection can be used again.
+			var rest [64]byte
+			stream.Read(rest[:])
+		}
+		return stream.Close()
+	}}, nil
+}
+
+// A redirected is the answer to a POST that may be followed by asking anew for
+// the advertisement.
+type redirected struct{ err error }
+
+func (r *redirected) Error() string { return r.err.Error() }
+func (r *redirected) Unwrap() error { return r.err }
+
+// do sends a request, again where that cannot do harm: every request here only
+// asks. It gives the first answer of any kind, with its first byte received.
+func (t *httpTransport) do(ctx context.Context, build func() (*http.Request, error)) (*http.Response, error) {
+	wait := t.c.cfg.Backoff
+	for attempt := 1; ; attempt++ {
+		if err := t.pause.check(); err != nil {
+			return nil, err
+		}
+		r, err := build()
+		if err != nil {
+			return nil, godwit.Fail(godwit.CodeConfig, err, "the URL of the Git repository cannot be asked for", "check source.url")
+		}
+		t.authorize(r)
+		resp, err := t.rt.RoundTrip(r)
+		if err == nil {
+			if resp.StatusCode == http.StatusOK {
+				first := bufio.NewReaderSize(resp.Body, 512)
+				if _, err = first.Peek(1); err == io.EOF {
+					err = nil
+				}
+				resp.Body = &peeked{first, resp.Body}
+			}
+			if err == nil {
+				return resp, nil
+			}
+			resp.Body.Close()
+		}
+		err = explainNetwork(ctx, r.URL.Hostname(), t.c.cfg.Now(), err)
+		if attempt >= t.c.cfg.Attempts || ctx.Err() != nil || godwit.CodeOf(err) != godwit.CodeNetwork {
+			return nil, err
+		}
+		t.c.cfg.Events.Say(godwit.StageCheck, godwit.Debug, "again in "+wait.String()+": "+err.Error())
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(wait):
+		}
+		wait = min(2*wait, time.Minute)
+	}
+}
+
+type peeked struct {
+	*bufio.Reader
+	io.Closer
+}
+
+// body is an answer's content, decompressed if it comes compressed although
+// that was not asked for, with errors put into words.
+func (t *httpTransport) body(ctx context.Context, resp *http.Response) (io.ReadCloser, error) {
+	b := &httpBody{ctx: ctx, t: t, r: resp.Body, c: resp.Body, host: resp.Request.URL.Hostname()}
+	switch strings.ToLower(resp.Header.Get("Content-Encoding")) {
+	case "", "identity":
+		return b, nil
+	case "gzip", "x-gzip":
+		z, err := gzip.NewReader(b)
+		if err != nil {
+			b.Close()
+			return nil, unexpected(err)
+		}
+		return &gunzipped{z, b}, nil
+	}
+	b.Close()
+	return nil, errors.New("the answer has the content encoding " + printable([]byte(resp.Header.Get("Content-Encoding"))))
+}
+
+type gunzipped struct {
+	*gzip.Reader
+	c io.Closer
+}
+
+func (g *gunzipped) Close() error { return g.c.Close() }
+
+type httpBody struct {
+	ctx  context.Context
+	t    *httpTransport
+	r    io.Reader
+	c    io.Closer
+	host string
+}
+
+func (b *httpBody) Read(p []byte) (int, error) {
+	n, err := b.r.Read(p)
+	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+		err = explainNetwork(b.ctx, b.host, b.t.c.cfg.Now(), err)
+	}
+	return n, err
+}
+
+func (b *httpBody) Close() error {
+	b.c.Close() // an error of reading was reported by Read
+	return nil
+}
+
+// A counter counts what is written to it.
+type counter int64
+
+func (c *counter) Write(b []byte) (int, error) {
+	*c += counter(len(b))
+	return len(b), nil
+}
+
+// compressed writes what write writes as gzip. Object ids in hexadecimal have
+// no repetitions to find, so only Huffman codes are used: that halves them in
+// little memory.
+func compressed(w io.Writer, write func(io.Writer) error) error {
+	z, err := gzip.NewWriterLevel(w, flate.HuffmanOnly)
+	if err != nil {
+		return err
+	}
+	b := bufio.NewWriterSize(z, 4<<10)
+	err = write(b)
+	if e := b.Flush(); err == nil {
+		err = e
+	}
+	if e := z.Close(); err == nil {
+		err = e
+	}
+	return err
+}
+
+// A pipeBody is a request body that is made while it is sent.
+type pipeBody struct {
+	*io.PipeReader
+	done chan struct{}
+}
+
+func newPipeBody(write func(io.Writer) error) *pipeBody {
+	r, w := io.Pipe()
+	p := &pipeBody{r, make(chan struct{})}
+	go func() {
+		defer close(p.done)
+		b := bufio.NewWriterSize(w, 4<<10)
+		err := write(b)
+		if e := b.Flush(); err == nil {
+			err = e
+		}
+		w.CloseWithError(err)
+	}()
+	return p
+}
+
+// stop ends the making and waits for that. A nil pipeBody is stopped.
+func (p *pipeBody) stop() {
+	if p != nil {
+		p.PipeReader.CloseWithError(errStopped)
+		<-p.done
+	}
+}
+
+var errStopped = errors.New("the answer came before the request was sent")
+
+// parseProxy reads Config.Proxy.
+func parseProxy(s string) (func(*http.Request) (*url.URL, error), error) {
+	switch s {
+	case "":
+		return http.ProxyFromEnvironment, nil
+	case "none":
+		return nil, nil
+	}
+	if !strings.Contains(s, "://") {
+		s = "http://" + s
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" {
+		return nil, godwit.Fail(godwit.CodeConfig, nil, "the proxy's URL cannot be understood", "write source.proxy = \"http://HOST:PORT\", or \"none\"")
+	}
+	switch u.Scheme {
+	case "http", "https", "socks5", "socks5h":
+		return http.ProxyURL(u), nil
+	}
+	return nil, godwit.Fail(godwit.CodeConfig, nil, "a proxy of the kind "+printable([]byte(u.Scheme))+" is not supported", "use http://, https:// or socks5://")
+}
