@@ -213,7 +213,7 @@ func (p *Plan) step(pair godwit.Pair) (Step, error) {
 		return s, nil
 	}
 	s.New = *pair.B
-	if s.Reason = p.skip(s.Path); s.Reason != "" {
+	if s.Reason = in.skip(s.Path); s.Reason != "" {
 		s.Op = Skip
 		return s, nil
 	}
@@ -253,8 +253,8 @@ func (p *Plan) step(pair godwit.Pair) (Step, error) {
 	return s, nil
 }
 
-func (p *Plan) skip(path string) string {
-	r := &p.in.Rules
+func (in *Input) skip(path string) string {
+	r := &in.Rules
 	switch {
 	case Covers(r.Ignore, path):
 		return "ignored"
@@ -262,19 +262,27 @@ func (p *Plan) skip(path string) string {
 		return "not allowed"
 	case Covers(r.Shared, path):
 		return "shared between versions"
-	case p.in.Reserved != nil:
-		return p.in.Reserved(path)
+	case in.Reserved != nil:
+		return in.Reserved(path)
 	}
 	return ""
 }
 
 // Target is the listing of the tree that the plan leads to: the entries of the
 // release that this device takes.
-func (p *Plan) Target() godwit.Listing {
+func (p *Plan) Target() godwit.Listing { return Target(p.in) }
+
+// Target is the listing of the entries of in.Release that the device takes, by
+// in's rules and reserved paths. A path that cannot be installed under in.Names
+// is an error.
+func Target(in Input) godwit.Listing {
 	return func(yield func(godwit.Entry, error) bool) {
-		for e, err := range p.in.Release {
-			if err == nil && p.skip(e.Path) != "" {
-				continue
+		for e, err := range in.Release {
+			if err == nil {
+				if in.skip(e.Path) != "" {
+					continue
+				}
+				err = in.Names.CheckPath(e.Path)
 			}
 			if !yield(e, err) || err != nil {
 				return
@@ -299,9 +307,8 @@ func (p *Plan) Wanted() godwit.Listing {
 
 // checkCase refuses two paths that are one on the file system.
 func checkCase(in Input) error {
-	p := Plan{in: in}
 	fold := caseFold{}
-	for e, err := range p.Target() {
+	for e, err := range Target(in) {
 		if err != nil {
 			return err
 		}
@@ -309,7 +316,7 @@ func checkCase(in Input) error {
 			continue
 		}
 		other := "another path"
-		for o, err := range p.Target() {
+		for o, err := range Target(in) {
 			if err != nil {
 				return err
 			}

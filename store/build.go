@@ -1,0 +1,252 @@
+package store
+
+import (
+	"path"
+	"strconv"
+	"strings"
+
+	"github.com/godwit-ota/godwit"
+	"github.com/godwit-ota/godwit/plan"
+	"github.com/godwit-ota/godwit/vfs"
+)
+
+// A Pending version is complete and durable beside the running one. Switch
+// makes it the running one.
+type Pending struct {
+	Version Version
+	survey  Survey
+	steps   int // in place: files that wait in put/
+}
+
+// Build makes version v ready: with slots its whole tree, in place the files
+// that will change and copies of those that go. v needs ID and what is known of
+// the release; Build fills in Dir and Listing. All contents that p fetches must
+// be here. When Build returns nil, a switch needs no more space and no network.
+//
+// What an earlier Build of the same version left is used.
+func (s *Store) Build(o *Objects, v Version, p *plan.Plan, sv Survey) (*Pending, error) {
+	s.mustHold()
+	var err error
+	if v.Listing, err = s.saveListing("target", p.Target()); err != nil {
+		return nil, err
+	}
+	if s.opt.Layout == Slots {
+		v.Dir = s.slotFor(v)
+	}
+	b := &Pending{Version: v, survey: sv}
+	if err := s.prune(*b); err != nil {
+		return nil, err
+	}
+	if s.opt.Layout == InPlace {
+		err = s.buildInPlace(o, b)
+	} else {
+		err = s.buildSlot(o, b)
+	}
+	if err == nil {
+		err = diskError(s.fs.Sync(), "the new version cannot be made durable")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// slotFor names the folder of a version. The listing's sum is part of it, so
+// what an interrupted build left there can only be files of the same tree.
+func (s *Store) slotFor(v Version) string {
+	base := v.ID[:min(12, len(v.ID))] + "-" + v.Listing[:6]
+	dir := base
+	for n := 2; dir == s.rec.Running.Dir; n++ {
+		dir = base + "." + strconv.Itoa(n)
+	}
+	return dir
+}
+
+func (s *Store) buildSlot(o *Objects, b *Pending) error {
+	v := b.Version
+	dir := s.Tree(v)
+	if err := vfs.MkdirAll(s.fs, "versions"); err != nil {
+		return diskError(err, "the folder for versions cannot be made")
+	}
+	_, err := s.fs.Lstat(dir)
+	fresh := isAbsent(err)
+	if err := vfs.MkdirAll(s.fs, dir); err != nil {
+		return diskError(err, "the folder for the new version cannot be made")
+	}
+	o.trees = append(o.trees, indexedTree{dir: dir, listing: v.Listing}) // for content at several paths
+	old := s.Tree(s.rec.Running)
+	made := dir
+	for p, err := range godwit.Merge(b.survey.Installed, s.listing(v.Listing)) {
+		if err != nil {
+			return err
+		}
+		if p.B == nil {
+			continue
+		}
+		dst := dir + "/" + p.B.Path
+		if d := path.Dir(dst); d != made {
+			if err := vfs.MkdirAll(s.fs, d); err != nil {
+				return diskError(err, "a folder of the new version cannot be made")
+			}
+			made = d
+		}
+		if !fresh {
+			right, err := s.isRight(dst, *p.B)
+			if err != nil {
+				return err
+			}
+			if right {
+				continue
+			}
+			if err := vfs.RemoveAll(s.fs, dst); err != nil {
+				return diskError(err, "what an earlier try left cannot be removed")
+			}
+		}
+		if p.A != nil && p.A.Digest == p.B.Digest && p.A.Mode != godwit.Symlink {
+			info := vfs.Info{Type: vfs.Regular, Exec: p.A.Mode == godwit.Executable, Size: p.A.Size}
+			err = o.placeFrom(old+"/"+p.A.Path, info, *p.B, dst, false)
+		} else {
+			err = o.place(*p.B, dst, true)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return s.linkShared(dir)
+}
+
+// linkShared makes the links through which a version sees the shared data.
+func (s *Store) linkShared(dir string) error {
+	for _, p := range s.opt.Shared {
+		p, isDir := strings.CutSuffix(p, "/")
+		at := "shared/" + p
+		if !isDir {
+			at = path.Dir(at)
+		}
+		if err := vfs.MkdirAll(s.fs, at); err != nil {
+			return diskError(err, "the folder for shared data cannot be made")
+		}
+		link := dir + "/" + p
+		if err := vfs.MkdirAll(s.fs, path.Dir(link)); err != nil {
+			return diskError(err, "a folder of the new version cannot be made")
+		}
+		target := strings.Repeat("../", strings.Count(link, "/")) + "shared/" + p
+		if have, err := s.fs.Readlink(link); err == nil && have == target {
+			continue
+		}
+		if err := vfs.RemoveAll(s.fs, link); err != nil {
+			return diskError(err, "what an earlier try left cannot be removed")
+		}
+		if err := s.fs.Symlink(target, link); err != nil {
+			return diskError(err, "the link to shared data cannot be made")
+		}
+	}
+	return nil
+}
+
+// isRight reports whether name has the content and mode of e.
+func (s *Store) isRight(name string, e godwit.Entry) (bool, error) {
+	found, err := s.look(name, e.Digest.Algorithm)
+	return found != nil && found.Digest == e.Digest && s.sameMode(found.Mode, e.Mode), err
+}
+
+// differs reports whether the two sides of a pair are not the same on disk.
+func differs(p godwit.Pair) bool {
+	return p.A == nil || p.B == nil || p.A.Digest != p.B.Digest || p.A.Mode != p.B.Mode
+}
+
+// buildInPlace copies what will be replaced or removed to keep/, and prepares
+// every new file in put/, numbered in the order of the listing, so that the
+// switch is nothing but renames.
+func (s *Store) buildInPlace(o *Objects, b *Pending) error {
+	if err := s.empty("put"); err != nil {
+		return err
+	}
+	for p, err := range godwit.Merge(b.survey.Installed, s.listing(b.Version.Listing)) {
+		if err != nil {
+			return err
+		}
+		if !differs(p) {
+			continue
+		}
+		if p.A != nil {
+			if err := s.keep(o, *p.A); err != nil {
+				return err
+			}
+		}
+		if p.B != nil {
+			if err := o.place(*p.B, s.putName(b.steps), false); err != nil {
+				return err
+			}
+			b.steps++
+		}
+	}
+	return nil
+}
+
+func (s *Store) putName(n int) string { return s.state("put/" + strconv.Itoa(n)) }
+
+// keep makes sure that keep/ holds the content of the installed entry e.
+func (s *Store) keep(o *Objects, e godwit.Entry) error {
+	t, err := s.Traits()
+	if err != nil {
+		return err
+	}
+	name := s.state("keep/" + objectName(e.Digest, e.Mode == godwit.Executable && t.ExecBits))
+	found, err := s.look(name, e.Digest.Algorithm)
+	if err != nil || found != nil && found.Digest == e.Digest {
+		return err
+	}
+	if err := vfs.RemoveAll(s.fs, name); err != nil {
+		return diskError(err, "an old copy cannot be removed")
+	}
+	info, err := s.fs.Lstat(e.Path)
+	if err != nil {
+		return diskError(err, strconv.Quote(e.Path)+" cannot be read")
+	}
+	as := e
+	if as.Mode == godwit.Symlink {
+		as.Mode = godwit.File
+	}
+	return o.placeFrom(e.Path, info, as, name, false)
+}
+
+// empty removes all that lies in a folder of the state.
+func (s *Store) empty(folder string) error {
+	var names []string
+	for {
+		names = names[:0]
+		err := s.fs.ReadDir(s.state(folder), func(i vfs.Info) error {
+			if names = append(names, i.Name); len(names) == 256 {
+				return errEnough
+			}
+			return nil
+		})
+		if err != nil && err != errEnough {
+			return diskError(err, "the state folder cannot be read")
+		}
+		for _, n := range names {
+			if err := vfs.RemoveAll(s.fs, s.state(folder+"/"+n)); err != nil {
+				return diskError(err, "the state folder cannot be cleared")
+			}
+		}
+		if err == nil {
+			return nil
+		}
+	}
+}
+
+// Discard gives back the space of all that an unfinished update has staged and
+// built.
+func (s *Store) Discard() error {
+	s.mustHold()
+	if !s.rec.Settled && !s.rec.Running.IsZero() {
+		return nil // reconcile may still need it
+	}
+	for _, f := range []string{"stage", "put"} {
+		if err := s.empty(f); err != nil {
+			return err
+		}
+	}
+	return s.Prune()
+}

@@ -1,0 +1,7 @@
+//go:build tinygo
+
+package store
+
+import "io/fs"
+
+var errNotDir = fs.ErrNotExist

@@ -1,0 +1,460 @@
+package store
+
+import (
+	"errors"
+	"path"
+	"strconv"
+
+	"github.com/godwit-ota/godwit"
+	"github.com/godwit-ota/godwit/vfs"
+)
+
+// BeforeGodwit is the ID of the version that stands for the files which lay in
+// the tree before the first update in place.
+const BeforeGodwit = "before-godwit"
+
+// Switch makes the pending version the running one and opens its trial. The
+// record that it writes first is the point of no return: from then on the tree
+// is the new version, and if it cannot be finished now, the next Reconcile
+// finishes it.
+func (s *Store) Switch(b *Pending, trial Trial) error {
+	s.mustHold()
+	if err := s.refresh(); err != nil {
+		return err
+	}
+	r := s.rec
+	old := r.Running
+	if s.opt.Layout == InPlace {
+		if old.IsZero() && b.survey.Installed != nil {
+			old = Version{ID: BeforeGodwit, Name: "the files from before Godwit"}
+		}
+		old.Listing = b.survey.name
+		r.Older = nil
+	} else {
+		var older []Version
+		for _, v := range append([]Version{r.Previous}, r.Older...) {
+			if !v.IsZero() && v.Dir != b.Version.Dir {
+				older = append(older, v)
+			}
+		}
+		r.Older = older
+	}
+	r.Running, r.Previous, r.Leaving = b.Version, old, old
+	r.Running.At = s.opt.Now()
+	r.Settled, r.Trial = false, trial
+	if err := s.writeRecord(r); err != nil {
+		return err
+	}
+	return s.reconcile(b)
+}
+
+// Rollback makes the previous version the running one, without a download, and
+// remembers why the one it leaves is not to be tried again. The error is
+// CodeNoPrevious when there is none.
+func (s *Store) Rollback(why Rejection) error {
+	s.mustHold()
+	if err := s.refresh(); err != nil {
+		return err
+	}
+	r := s.rec
+	if r.Previous.IsZero() {
+		return godwit.Fail(godwit.CodeNoPrevious, nil, "there is no previous version to go back to", "update to a version that works")
+	}
+	r = r.reject(why)
+	r.Leaving, r.Running, r.Previous = r.Running, r.Previous, Version{}
+	r.Running.At = s.opt.Now()
+	if len(r.Older) > 0 {
+		r.Previous, r.Older = r.Older[0], r.Older[1:]
+	}
+	r.Settled, r.Trial = false, Trial{}
+	if err := s.writeRecord(r); err != nil {
+		return err
+	}
+	return s.reconcile(nil)
+}
+
+// Reject remembers, without going back, that a version is not to be tried
+// again, and closes its trial.
+func (s *Store) Reject(why Rejection) error {
+	s.mustHold()
+	if err := s.refresh(); err != nil {
+		return err
+	}
+	r := s.rec.reject(why)
+	r.Trial = Trial{}
+	return s.writeRecord(r)
+}
+
+func (r Record) reject(why Rejection) Record {
+	list := []Rejection{why}
+	for _, x := range r.Rejected {
+		if x.ID != why.ID && len(list) < maxRejected {
+			list = append(list, x)
+		}
+	}
+	if why.ID == "" {
+		list = r.Rejected
+	}
+	r.Rejected = list
+	return r
+}
+
+// Rejection returns why the release with this id is not to be tried.
+func (r Record) Rejection(id string) (Rejection, bool) {
+	for _, x := range r.Rejected {
+		if x.ID == id {
+			return x, true
+		}
+	}
+	return Rejection{}, false
+}
+
+// Confirm closes the trial of the running version and forgets the versions
+// beyond Options.Keep. Their files go with the next Prune.
+func (s *Store) Confirm() error {
+	s.mustHold()
+	if err := s.refresh(); err != nil {
+		return err
+	}
+	r := s.rec
+	if n := s.opt.Keep - 2; len(r.Older) > n {
+		r.Older = r.Older[:n]
+	}
+	if !r.Trial.Open && len(r.Older) == len(s.rec.Older) {
+		return nil // nothing new: no write
+	}
+	r.Trial = Trial{}
+	var list []Rejection
+	for _, x := range r.Rejected {
+		if x.ID != r.Running.ID {
+			list = append(list, x)
+		}
+	}
+	r.Rejected = list
+	return s.writeRecord(r)
+}
+
+// SetTrial replaces the trial of the running version.
+func (s *Store) SetTrial(t Trial) error {
+	s.mustHold()
+	if err := s.refresh(); err != nil {
+		return err
+	}
+	r := s.rec
+	r.Trial = t
+	return s.writeRecord(r)
+}
+
+// Reconcile makes the tree equal to the record, if that is not known to be so.
+// It can be cut short at any point, any number of times, and be run again. It
+// reports whether there was anything to do.
+//
+// If contents are missing, it does everything else and returns CodeDamaged.
+func (s *Store) Reconcile() (worked bool, err error) {
+	s.mustHold()
+	if err := s.refresh(); err != nil {
+		return false, err
+	}
+	if s.rec.Settled || s.rec.Running.IsZero() {
+		return false, nil
+	}
+	return true, s.reconcile(nil)
+}
+
+// Repair puts right every file of the running version that is not as it should
+// be, from contents that are on this device or were staged for it.
+func (s *Store) Repair() error {
+	s.mustHold()
+	if err := s.refresh(); err != nil {
+		return err
+	}
+	if s.rec.Running.IsZero() {
+		return nil
+	}
+	if err := s.fs.Sync(); err != nil {
+		return diskError(err, "the repair cannot be made durable")
+	}
+	r := s.rec
+	r.Settled = false
+	if err := s.writeRecord(r); err != nil {
+		return err
+	}
+	return s.reconcile(nil)
+}
+
+// reconcile settles the tree. With fresh, the version was built by this process
+// a moment ago, so nothing needs to be hashed to know what is where.
+func (s *Store) reconcile(fresh *Pending) error {
+	var err error
+	if s.opt.Layout == InPlace {
+		err = s.settleInPlace(fresh)
+	} else {
+		err = s.settleSlot(fresh)
+	}
+	if err == nil {
+		err = diskError(s.fs.Sync(), "the switch cannot be made durable")
+	}
+	if err == nil {
+		err = s.writeVersionFile()
+	}
+	if err != nil {
+		return err
+	}
+	r := s.rec
+	r.Settled, r.Leaving = true, Version{}
+	if err := s.writeRecord(r); err != nil {
+		return err
+	}
+	for _, f := range []string{"stage", "put"} {
+		if err := s.empty(f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) settleSlot(fresh *Pending) error {
+	v := s.rec.Running
+	dir := s.Tree(v)
+	var missing error
+	if fresh == nil {
+		var err error
+		if missing, err = s.mend(dir, v); err != nil {
+			return err
+		}
+		if err := s.linkShared(dir); err != nil {
+			return err
+		}
+	}
+	if have, err := s.fs.Readlink(Current); err != nil || have != dir {
+		next := Current + ".new"
+		if err := s.remove(next); err != nil {
+			return err
+		}
+		err := s.fs.Symlink(dir, next)
+		if err == nil {
+			err = s.fs.Rename(next, Current)
+		}
+		if err != nil {
+			return diskError(err, "the link "+strconv.Quote(Current)+" cannot be switched")
+		}
+	}
+	return missing
+}
+
+// settleInPlace removes what only the version being left has, then puts the
+// files of the running one in place. Until it is settled, keep/ has all that the
+// one and stage/ or keep/ all that the other is made of, so it does not matter
+// which of the removals and renames a power cut undoes.
+func (s *Store) settleInPlace(fresh *Pending) error {
+	v := s.rec.Running
+	for p, err := range godwit.Merge(s.listing(s.rec.Leaving.Listing), s.listing(v.Listing)) {
+		if err != nil {
+			return err
+		}
+		if p.B != nil {
+			continue
+		}
+		if i, err := s.fs.Lstat(p.A.Path); err == nil && i.Type != vfs.Dir {
+			if err := s.remove(p.A.Path); err != nil {
+				return err
+			}
+		} else if err != nil && !isAbsent(err) {
+			return diskError(err, strconv.Quote(p.A.Path)+" cannot be read")
+		}
+		if err := s.removeEmpty(path.Dir(p.A.Path)); err != nil {
+			return err
+		}
+	}
+	if fresh == nil {
+		missing, err := s.mend(".", v)
+		if err != nil {
+			return err
+		}
+		return missing
+	}
+	n, made := 0, "."
+	for p, err := range godwit.Merge(fresh.survey.Installed, s.listing(v.Listing)) {
+		if err != nil {
+			return err
+		}
+		if p.B == nil || !differs(p) {
+			continue
+		}
+		if d := path.Dir(p.B.Path); d != made {
+			if err := vfs.MkdirAll(s.fs, d); err != nil {
+				return diskError(err, "a folder cannot be made")
+			}
+			made = d
+		}
+		if err := s.fs.Rename(s.putName(n), p.B.Path); err != nil {
+			return diskError(err, strconv.Quote(p.B.Path)+" cannot be put in place")
+		}
+		n++
+	}
+	return nil
+}
+
+// removeEmpty removes dir and the folders above it as far as they are empty.
+func (s *Store) removeEmpty(dir string) error {
+	for ; dir != "."; dir = path.Dir(dir) {
+		err := s.fs.ReadDir(dir, func(vfs.Info) error { return errEnough })
+		if err == errEnough {
+			return nil
+		}
+		if err == nil {
+			err = s.fs.Remove(dir)
+		}
+		if err != nil && !isAbsent(err) {
+			return diskError(err, "the empty folder "+strconv.Quote(dir)+" cannot be removed")
+		}
+	}
+	return nil
+}
+
+// mend hashes every file of version v below dir and replaces those that are not
+// right. missing is CodeDamaged when there are contents it cannot find.
+func (s *Store) mend(dir string, v Version) (missing, err error) {
+	o := s.objects()
+	if l := s.rec.Leaving; !l.IsZero() {
+		o.trees = append(o.trees, indexedTree{dir: s.Tree(l), listing: l.Listing})
+	}
+	fix := s.state("put/fix")
+	for e, err := range s.listing(v.Listing) {
+		if err != nil {
+			return nil, err
+		}
+		dst := path.Join(dir, e.Path)
+		right, err := s.isRight(dst, e)
+		if err != nil {
+			return nil, err
+		}
+		if right {
+			continue
+		}
+		if err := vfs.RemoveAll(s.fs, fix); err != nil {
+			return nil, diskError(err, "the state folder cannot be cleared")
+		}
+		err = o.place(e, fix, false)
+		if godwit.CodeOf(err) == godwit.CodeDamaged {
+			missing = err
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		err = vfs.MkdirAll(s.fs, path.Dir(dst))
+		if err == nil {
+			err = s.fs.Rename(fix, dst)
+		}
+		if err != nil {
+			return nil, diskError(err, strconv.Quote(e.Path)+" cannot be put in place")
+		}
+	}
+	return missing, nil
+}
+
+// writeVersionFile tells applications what runs.
+func (s *Store) writeVersionFile() error {
+	v := s.rec.Running
+	if v.ID == BeforeGodwit {
+		return s.remove(VersionFile)
+	}
+	want := `{"ref": ` + quoteJSON(v.Ref) + `, "commit": ` + quoteJSON(v.ID) + "}\n"
+	have, err := vfs.ReadFile(s.fs, VersionFile, 64<<10)
+	if err == nil && string(have) == want {
+		return nil
+	}
+	return diskError(vfs.WriteFile(s.fs, VersionFile, []byte(want)), VersionFile+" cannot be written")
+}
+
+// quoteJSON writes a JSON string (RFC 8259, section 7).
+func quoteJSON(s string) string {
+	b := []byte{'"'}
+	for _, r := range s {
+		switch {
+		case r == '"' || r == '\\':
+			b = append(b, '\\', byte(r))
+		case r < 0x20:
+			const hex = "0123456789abcdef"
+			b = append(b, `\u00`...)
+			b = append(b, hex[r>>4], hex[r&15])
+		default:
+			b = append(b, string(r)...)
+		}
+	}
+	return string(append(b, '"'))
+}
+
+// Prune removes what no version in the record needs: trees of other versions,
+// kept copies, listings. It never removes the tree that the link "current"
+// points to, and nothing while the tree is not settled.
+func (s *Store) Prune() error {
+	s.mustHold()
+	return s.prune(Pending{})
+}
+
+// prune spares what the pending version is made of.
+func (s *Store) prune(b Pending) error {
+	if !s.rec.Settled && !s.rec.Running.IsZero() {
+		return nil
+	}
+	used := map[string]bool{s.state("list/" + b.survey.name): true}
+	for _, v := range append([]Version{b.Version, s.rec.Running, s.rec.Previous}, s.rec.Older...) {
+		used["versions/"+v.Dir], used[s.state("list/"+v.Listing)] = true, true
+	}
+	if s.opt.Layout == Slots {
+		if target, err := s.fs.Readlink(Current); err == nil {
+			used[target] = true
+		}
+		if err := s.removeUnused("versions", func(i vfs.Info) bool { return used["versions/"+i.Name] }); err != nil {
+			return err
+		}
+	}
+	previous, err := s.index(s.rec.Previous.Listing)
+	if godwit.CodeOf(err) == godwit.CodeDamaged {
+		return nil // keep what cannot be judged
+	}
+	if err != nil {
+		return err
+	}
+	err = s.removeUnused(s.state("keep"), func(i vfs.Info) bool {
+		d, _, err := parseObjectName(i.Name)
+		found := false
+		if err == nil {
+			err = previous.find(d, func(godwit.Entry) bool { found = true; return false })
+		}
+		return found || err != nil && !errors.Is(err, errNotObject)
+	})
+	if err != nil {
+		return err
+	}
+	return s.removeUnused(s.state("list"), func(i vfs.Info) bool { return used[s.state("list/"+i.Name)] })
+}
+
+// removeUnused removes everything in dir that used does not speak for.
+func (s *Store) removeUnused(dir string, used func(vfs.Info) bool) error {
+	for {
+		var names []string
+		err := s.fs.ReadDir(dir, func(i vfs.Info) error {
+			if !used(i) {
+				names = append(names, dir+"/"+i.Name)
+			}
+			if len(names) == 64 {
+				return errEnough
+			}
+			return nil
+		})
+		if err != nil && err != errEnough && !isAbsent(err) {
+			return diskError(err, strconv.Quote(dir)+" cannot be read")
+		}
+		for _, n := range names {
+			if err := vfs.RemoveAll(s.fs, n); err != nil {
+				return diskError(err, strconv.Quote(n)+" is no longer needed and cannot be removed")
+			}
+		}
+		if err != errEnough {
+			return nil
+		}
+	}
+}
