@@ -122,7 +122,7 @@ func (h *file) Read(b []byte) (int, error) {
 func (h *file) WriteAt(b []byte, off int64) (n int, err error) {
 	err = h.do(Write, func(op *Op) error {
 		switch {
-		case !h.write && len(b) > 0:
+		case !h.write:
 			return syscall.EBADF
 		case off < 0:
 			return syscall.EINVAL

@@ -49,7 +49,7 @@ func newPlayer(seed uint64) *player {
 func (p *player) step(f vfs.FS) (did, saw string) {
 	name := func() string { return p.names[p.r.IntN(len(p.names))] }
 	n, m := name(), name()
-	bytes := make([]byte, p.r.IntN(1500))
+	bytes := make([]byte, 1+p.r.IntN(1500))
 	for i := range bytes {
 		bytes[i] = byte('a' + p.r.IntN(3))
 	}
