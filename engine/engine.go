@@ -1,0 +1,225 @@
+// Package engine is the pipeline of an update: it asks a source for a release,
+// lets a gate judge it, makes a plan, has the contents fetched into the store,
+// switches, and watches the new version until it is confirmed or sent back.
+// Each stage takes the value that the stage before it made; nothing is asked
+// backwards. When to run it is the caller's business.
+//
+// Invariant: no plan is made of a release that the gate did not admit, and no
+// switch is made before everything it needs is durable on the disk.
+package engine
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/godwit-ota/godwit"
+	"github.com/godwit-ota/godwit/plan"
+	"github.com/godwit-ota/godwit/store"
+)
+
+// A Source is where releases come from.
+type Source interface {
+	// Tip asks what the device should run, with one request.
+	Tip(ctx context.Context) (godwit.Tip, error)
+	// Describe brings what is needed to judge the release: its tag, commit and
+	// listing, without contents. have names the commits this device has trees
+	// of; what is cached for others may go.
+	Describe(ctx context.Context, tip godwit.Tip, have []string) (godwit.Release, error)
+	// Fetch brings the contents of the entries of want, which the device does
+	// not have, into the objects.
+	Fetch(ctx context.Context, rel godwit.Release, want godwit.Listing, into godwit.Objects) error
+}
+
+// A Gate decides whether a release may be installed. It stands between
+// "release described" and "plan made". A refusal has godwit.CodeRefused.
+type Gate interface {
+	// Policy names the rule: "none", "signed", "hmac".
+	Policy() string
+	Admit(ctx context.Context, r godwit.Release) (godwit.Verified, error)
+}
+
+// TrustNone is the gate that admits every release: whoever can write to the
+// repository, or stands between it and the device, decides what runs.
+func TrustNone() Gate { return trustNone{} }
+
+type trustNone struct{}
+
+func (trustNone) Policy() string { return "none" }
+
+func (g trustNone) Admit(_ context.Context, r godwit.Release) (godwit.Verified, error) {
+	return godwit.Verified{Release: r, Policy: g.Policy()}, nil
+}
+
+// App is the application that lives in the tree.
+type App interface {
+	// Hook runs the named hook, if there is one: "pre_switch", "post_switch" or
+	// "post_rollback". output is what it printed.
+	Hook(ctx context.Context, name string, from, to godwit.Release) (output string, err error)
+	// Restart restarts the application, or the device.
+	Restart(ctx context.Context) (rebooting bool, err error)
+	// Health waits until the running version has proved that it works, and
+	// fails when it has not by the time ctx ends.
+	Health(ctx context.Context) (output string, err error)
+}
+
+// Trial says how a new version proves itself.
+type Trial struct {
+	Within       time.Duration // from the switch, or from the boot; 0 means 2 minutes
+	Boots        int           // boots that may begin before it is confirmed; 0 means 3
+	ByConfirm    bool          // the application, or a person, calls Confirm
+	PollInterval time.Duration // ByConfirm: how often to look; 0 means 500 ms
+}
+
+// Config is what an Engine works with. Store is required; Source is for
+// everything that asks the network.
+type Config struct {
+	Store  *store.Store
+	Source Source
+	Gate   Gate // nil means TrustNone
+	App    App  // nil means no hooks, no restart, always healthy
+	Rules  plan.Rules
+	Limits plan.Limits
+	Trial  Trial
+	// Boot identifies this boot of the device and tells the time since.
+	Boot   func() (id string, uptime time.Duration)
+	Now    func() time.Time // nil means time.Now
+	Events godwit.Events
+}
+
+// An Engine updates one tree. Its methods take the store's lock while they
+// change things and give it back while they wait for the new version.
+type Engine struct {
+	Config
+}
+
+// New returns an Engine for a Config.
+func New(c Config) *Engine {
+	if c.Gate == nil {
+		c.Gate = TrustNone()
+	}
+	if c.App == nil {
+		c.App = noApp{}
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Boot == nil {
+		start := c.Now()
+		c.Boot = func() (string, time.Duration) { return "this process", c.Now().Sub(start) }
+	}
+	if c.Trial.Within <= 0 {
+		c.Trial.Within = 2 * time.Minute
+	}
+	if c.Trial.Boots <= 0 {
+		c.Trial.Boots = 3
+	}
+	if c.Trial.PollInterval <= 0 {
+		c.Trial.PollInterval = 500 * time.Millisecond
+	}
+	return &Engine{c}
+}
+
+type noApp struct{}
+
+func (noApp) Hook(context.Context, string, godwit.Release, godwit.Release) (string, error) {
+	return "", nil
+}
+func (noApp) Restart(context.Context) (bool, error)  { return false, nil }
+func (noApp) Health(context.Context) (string, error) { return "", nil }
+
+// An Outcome is how a command ended.
+type Outcome string
+
+// The outcomes.
+const (
+	UpToDate   Outcome = "up-to-date"  // the device runs what its source names
+	Planned    Outcome = "planned"     // a dry run
+	Updated    Outcome = "updated"     // the new version runs and is confirmed
+	OnTrial    Outcome = "on-trial"    // the new version runs and is not confirmed yet
+	Confirmed  Outcome = "confirmed"   // the running version was on trial and is confirmed
+	RolledBack Outcome = "rolled-back" // the previous version runs again
+	Recovered  Outcome = "recovered"   // an interrupted switch was finished
+	Nothing    Outcome = "nothing"     // there was nothing to do
+)
+
+// A Result is what a command did.
+type Result struct {
+	Outcome  Outcome
+	From, To store.Version
+	Plan     *plan.Plan // Update: what was or would be done; nil when up to date
+	Reason   string     // why, where there is a choice
+	Reboot   bool       // the device is about to restart
+	Sent     int64      // bytes to the source
+	Received int64      // bytes from it
+}
+
+// Release gives hooks and sources a version in the words they share.
+func release(v store.Version) godwit.Release {
+	return godwit.Release{Tip: godwit.Tip{Ref: v.Ref, Commit: v.ID, Tag: v.Tag}, Version: v.Name, Time: v.Time}
+}
+
+// lock takes the store's lock and finishes what an earlier run left unfinished.
+func (e *Engine) lock() (unlock func(), err error) {
+	unlock, err = e.Store.Lock()
+	if err != nil {
+		return nil, err
+	}
+	if e.Store.Damaged() {
+		e.Events.Say(godwit.StageRecover, godwit.Warning, "both copies of the record are damaged: Godwit no longer knows what is installed here")
+	}
+	if _, err := e.settle(); err != nil {
+		unlock()
+		return nil, err
+	}
+	return unlock, nil
+}
+
+// settle reconciles. Missing contents are reported and not an error: another
+// version, or a repair, can still bring them.
+func (e *Engine) settle() (worked bool, err error) {
+	r := e.Store.Record()
+	worked, err = e.Store.Reconcile()
+	if godwit.CodeOf(err) == godwit.CodeDamaged {
+		e.Events.Say(godwit.StageRecover, godwit.Warning, err.Error())
+		return worked, nil
+	}
+	if worked && err == nil {
+		e.Events.Say(godwit.StageRecover, godwit.Info, "an interrupted switch to "+r.Running.Name+" was finished")
+	}
+	return worked, err
+}
+
+// note remembers a remark for status. That it cannot be written is no reason
+// for anything else to fail.
+func (e *Engine) note(change map[string]string) {
+	if err := e.Store.SetNotes(change); err != nil {
+		e.Events.Say(godwit.StageCheck, godwit.Debug, err.Error())
+	}
+}
+
+func (e *Engine) stamp() string { return strconv.FormatInt(e.Now().Unix(), 10) }
+
+// failed remembers err for status and passes it on.
+func (e *Engine) failed(stage godwit.Stage, err error) error {
+	if err != nil && godwit.CodeOf(err) != godwit.CodeBusy {
+		e.note(map[string]string{"error.at": e.stamp(), "error.stage": string(stage), "error.code": string(godwit.CodeOf(err)), "error.text": err.Error()})
+	}
+	return err
+}
+
+// hook runs a hook and keeps what it printed for status.
+func (e *Engine) hook(ctx context.Context, stage godwit.Stage, name string, from, to store.Version) error {
+	output, err := e.App.Hook(ctx, name, release(from), release(to))
+	if output != "" || err != nil {
+		result := "ok"
+		if err != nil {
+			result = err.Error()
+		}
+		e.note(map[string]string{"hook." + name + ".at": e.stamp(), "hook." + name + ".result": result, "hook." + name + ".output": output})
+	}
+	if err != nil {
+		e.Events.Say(stage, godwit.Warning, "the "+name+" hook failed: "+err.Error())
+	}
+	return err
+}

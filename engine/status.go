@@ -1,0 +1,75 @@
+package engine
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/godwit-ota/godwit/store"
+)
+
+// A Status is all that a device knows of itself without asking anybody.
+type Status struct {
+	Layout    store.Layout
+	Policy    string // of the gate in force
+	Running   store.Version
+	Previous  store.Version
+	Older     []store.Version
+	Settled   bool // the tree is known to be what the record says
+	Damaged   bool // no copy of the record is valid
+	Trial     store.Trial
+	TrialLeft time.Duration // of an open trial's time, in this boot
+	Rejected  []store.Rejection
+	LastCheck Remark // Text is the result, Key the commit that the source named
+	LastError Remark // Key is the code
+	Health    Remark
+	Hooks     []Remark // Key is the name
+}
+
+// A Remark is something that happened.
+type Remark struct {
+	At     time.Time // zero if it never did
+	Key    string
+	Text   string
+	Output string
+}
+
+// Status reads the record and the notes. It takes no lock and writes nothing.
+func (e *Engine) Status() (Status, error) {
+	if err := e.Store.Reload(); err != nil {
+		return Status{}, err
+	}
+	r := e.Store.Record()
+	n := e.Store.Notes()
+	remark := func(prefix, key, text string) Remark {
+		m := Remark{Key: n[prefix+key], Text: n[prefix+text], Output: n[prefix+".output"]}
+		if at, err := strconv.ParseInt(n[prefix+".at"], 10, 64); err == nil {
+			m.At = time.Unix(at, 0).UTC()
+		}
+		return m
+	}
+	s := Status{
+		Layout: e.Store.Layout(), Policy: e.Gate.Policy(),
+		Running: r.Running, Previous: r.Previous, Older: r.Older,
+		Settled: r.Settled || r.Running.IsZero(), Damaged: e.Store.Damaged(),
+		Trial: r.Trial, Rejected: r.Rejected,
+		LastCheck: remark("check", ".commit", ".result"),
+		LastError: remark("error", ".code", ".text"),
+		Health:    remark("health", ".result", ".result"),
+	}
+	if r.Trial.Open {
+		s.TrialLeft = max(e.left(r.Trial), 0)
+	}
+	for _, h := range []string{"pre_switch", "post_switch", "post_rollback"} {
+		m := remark("hook."+h, ".name", ".result")
+		if !m.At.IsZero() {
+			m.Key = h
+			s.Hooks = append(s.Hooks, m)
+		}
+	}
+	if strings.HasPrefix(s.LastCheck.Text, "failed: ") {
+		s.LastCheck.Key = ""
+	}
+	return s, nil
+}
+

@@ -1,0 +1,290 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/godwit-ota/godwit"
+	"github.com/godwit-ota/godwit/store"
+)
+
+// startTrial runs what follows a switch: the post_switch hook, the restart, and
+// the wait for the new version to prove itself. release gives the lock back.
+func (e *Engine) startTrial(ctx context.Context, r Result, release func()) (Result, error) {
+	if err := e.hook(ctx, godwit.StageSwitch, "post_switch", r.From, r.To); err != nil {
+		if ctx.Err() != nil {
+			return r, ctx.Err() // the trial stays open; the next run goes on with it
+		}
+		return e.goBack(ctx, r, err.Error(), true)
+	}
+	e.Events.Say(godwit.StageRestart, godwit.Debug, "restarting the application")
+	reboot, err := e.App.Restart(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return r, ctx.Err()
+		}
+		return e.goBack(ctx, r, "the restart failed: "+err.Error(), true)
+	}
+	if reboot {
+		r.Reboot, r.Reason = true, "the device restarts; the trial goes on after that"
+		return r, nil
+	}
+	release()
+	w, err := e.finishTrial(ctx)
+	w.Plan, w.Sent, w.Received = r.Plan, r.Sent, r.Received
+	if w.From.IsZero() {
+		w.From = r.From
+	}
+	if w.Outcome == Confirmed {
+		w.Outcome = Updated
+	}
+	return w, err
+}
+
+// Watch waits until the version on trial is confirmed or sent back. Without an
+// open trial there is nothing to do.
+func (e *Engine) Watch(ctx context.Context) (Result, error) {
+	unlock, err := e.lock()
+	if err != nil {
+		return Result{}, err
+	}
+	open := e.Store.Record().Trial.Open
+	r := Result{Outcome: Nothing, To: e.Store.Record().Running, From: e.Store.Record().Running, Reason: "no version is on trial"}
+	unlock()
+	if !open {
+		return r, nil
+	}
+	return e.finishTrial(ctx)
+}
+
+// left is how much of the trial's time remains. The clock of a device may be
+// wrong, so time is counted from the boot.
+func (e *Engine) left(t store.Trial) time.Duration {
+	id, up := e.Boot()
+	if id == t.Boot {
+		up -= t.Since
+	}
+	return e.Trial.Within - up
+}
+
+// finishTrial waits, without the lock, for the running version to prove itself,
+// and then confirms it or goes back.
+func (e *Engine) finishTrial(ctx context.Context) (Result, error) {
+	if err := e.Store.Reload(); err != nil {
+		return Result{}, err
+	}
+	before := e.Store.Record()
+	r := Result{Outcome: OnTrial, From: before.Previous, To: before.Running}
+	if !before.Trial.Open {
+		r.Outcome = Confirmed
+		return r, nil
+	}
+	wait, cancel := context.WithTimeout(ctx, max(e.left(before.Trial), 0))
+	defer cancel()
+	e.Events.Say(godwit.StageHealth, godwit.Info, "waiting for "+before.Running.Name+" to prove itself")
+	var output string
+	var sick error
+	if e.Trial.ByConfirm {
+		sick = e.awaitConfirm(wait)
+	} else {
+		output, sick = e.App.Health(wait)
+	}
+	if ctx.Err() != nil {
+		return r, godwit.Fail(godwit.CodeOnTrial, ctx.Err(), "the wait was ended before "+before.Running.Name+" had proved itself", "run godwit confirm --wait to go on with its trial")
+	}
+
+	unlock, err := e.lock()
+	if err != nil {
+		return r, err
+	}
+	defer unlock()
+	after := e.Store.Record()
+	if after.Running.ID != before.Running.ID || after.Running.Dir != before.Running.Dir {
+		r.Outcome, r.To, r.Reason = RolledBack, after.Running, "somebody went back meanwhile"
+		return r, godwit.Fail(godwit.CodeRolledBack, nil, "another godwit left "+before.Running.Name+" meanwhile", "look at godwit status")
+	}
+	if !after.Trial.Open {
+		r.Outcome = Confirmed
+		e.Events.Say(godwit.StageConfirm, godwit.Info, after.Running.Name+" was confirmed")
+		return r, e.Store.Prune()
+	}
+	result := "ok"
+	if sick != nil {
+		result = sick.Error()
+	}
+	e.note(map[string]string{"health.at": e.stamp(), "health.result": result, "health.output": output})
+	if sick == nil {
+		sick = e.confirm(&r)
+		if sick == nil || godwit.CodeOf(sick) != godwit.CodeModified {
+			return r, sick
+		}
+	}
+	return e.goBack(ctx, r, sick.Error(), true)
+}
+
+// awaitConfirm waits until another process has confirmed the running version,
+// or gone back.
+func (e *Engine) awaitConfirm(ctx context.Context) error {
+	running := e.Store.Record().Running
+	for {
+		if err := e.Store.Reload(); err != nil {
+			return err
+		}
+		if r := e.Store.Record(); !r.Trial.Open || r.Running.ID != running.ID {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return errors.New("nobody confirmed it in time")
+		case <-time.After(e.Trial.PollInterval):
+		}
+	}
+}
+
+// confirm hashes the tree and closes the trial. The caller holds the lock.
+func (e *Engine) confirm(r *Result) error {
+	v, err := e.verify(nil)
+	if err != nil {
+		return err
+	}
+	if v.Problems > 0 {
+		return godwit.Fail(godwit.CodeModified, nil, strconv.Itoa(v.Problems)+" of its files are not as the release has them, first "+strconv.Quote(v.First),
+			"name files that the application itself changes in tree.ignore or tree.shared")
+	}
+	if err := e.Store.Confirm(); err != nil {
+		return err
+	}
+	r.Outcome = Confirmed
+	e.Events.Say(godwit.StageConfirm, godwit.Info, e.Store.Record().Running.Name+" is confirmed")
+	return e.Store.Prune()
+}
+
+// Confirm closes the trial of the running version, after its files have been
+// hashed: CodeModified when they differ from the release.
+func (e *Engine) Confirm(ctx context.Context) (Result, error) {
+	unlock, err := e.lock()
+	if err != nil {
+		return Result{}, err
+	}
+	defer unlock()
+	rec := e.Store.Record()
+	r := Result{Outcome: Nothing, From: rec.Previous, To: rec.Running}
+	if rec.Running.IsZero() {
+		return r, godwit.Fail(godwit.CodeNotInstalled, nil, "nothing has been installed yet", "run godwit update")
+	}
+	if !rec.Trial.Open {
+		r.Reason = rec.Running.Name + " is already confirmed"
+		return r, nil
+	}
+	return r, e.failed(godwit.StageConfirm, e.confirm(&r))
+}
+
+// Rollback returns to the previous version because a person wants it. The
+// version it leaves is not tried again by itself.
+func (e *Engine) Rollback(ctx context.Context) (Result, error) {
+	unlock, err := e.lock()
+	if err != nil {
+		return Result{}, err
+	}
+	defer unlock()
+	rec := e.Store.Record()
+	r := Result{From: rec.Running, To: rec.Previous}
+	if rec.Running.IsZero() {
+		return r, godwit.Fail(godwit.CodeNotInstalled, nil, "nothing has been installed yet", "run godwit update")
+	}
+	r, err = e.goBack(ctx, r, "a person asked to go back", true)
+	if godwit.CodeOf(err) == godwit.CodeRolledBack {
+		err = nil
+	}
+	return r, err
+}
+
+// goBack makes the previous version the running one. It returns CodeRolledBack
+// when that has worked. The caller holds the lock.
+func (e *Engine) goBack(ctx context.Context, r Result, why string, restart bool) (Result, error) {
+	s := e.Store
+	rec := s.Record()
+	bad := rec.Running
+	r.From, r.Reason = bad, why
+	rejection := store.Rejection{ID: bad.ID, Name: bad.Name, Reason: cut(why, 160), At: e.Now()}
+	e.Events.Say(godwit.StageRollback, godwit.Warning, bad.Name+" is left: "+why)
+	err := s.Rollback(rejection)
+	if godwit.CodeOf(err) == godwit.CodeNoPrevious {
+		r.To = bad
+		if rec.Trial.Open {
+			err = errors.Join(err, s.Reject(rejection))
+		}
+		return r, e.failed(godwit.StageRollback, err)
+	}
+	damaged := err
+	if err != nil && godwit.CodeOf(err) != godwit.CodeDamaged {
+		return r, e.failed(godwit.StageRollback, err)
+	}
+	r.To, r.Outcome = s.Record().Running, RolledBack
+	e.note(map[string]string{"error.at": e.stamp(), "error.stage": string(godwit.StageRollback), "error.code": string(godwit.CodeRolledBack), "error.text": bad.Name + " was left: " + why})
+	// The caller may have been told to stop; the device must not be left with
+	// the old files and the new process.
+	ctx = context.WithoutCancel(ctx)
+	if restart {
+		if r.Reboot, err = e.App.Restart(ctx); err != nil {
+			e.Events.Say(godwit.StageRestart, godwit.Warning, "the restart failed: "+err.Error())
+		}
+	}
+	e.hook(ctx, godwit.StageRollback, "post_rollback", bad, r.To)
+	e.Events.Say(godwit.StageRollback, godwit.Info, "back on "+r.To.Name)
+	if damaged != nil {
+		return r, e.failed(godwit.StageRollback, damaged)
+	}
+	if err := s.Prune(); err != nil {
+		return r, e.failed(godwit.StagePrune, err)
+	}
+	return r, godwit.Fail(godwit.CodeRolledBack, nil, bad.Name+" did not prove itself and "+r.To.Name+" runs again: "+why,
+		"publish a mended release; this one is not tried again by itself")
+}
+
+func cut(s string, n int) string {
+	if len(s) > n {
+		return s[:n-3] + "…"
+	}
+	return s
+}
+
+// Recover settles the tree. It is meant to run first at every boot: a boot in a
+// trial is counted, and when too many went by without a confirmation the
+// previous version comes back, with CodeRolledBack.
+func (e *Engine) Recover(ctx context.Context) (Result, error) {
+	unlock, err := e.Store.Lock()
+	if err != nil {
+		return Result{}, err
+	}
+	defer unlock()
+	if e.Store.Damaged() {
+		return Result{}, e.failed(godwit.StageRecover, godwit.Fail(godwit.CodeDamaged, nil, "both copies of the record are damaged: Godwit no longer knows what is installed here",
+			"run godwit update to install the release again; what runs now goes on running"))
+	}
+	worked, err := e.settle()
+	rec := e.Store.Record()
+	r := Result{Outcome: Nothing, From: rec.Running, To: rec.Running, Reason: "the tree is what the record says"}
+	if err != nil {
+		return r, e.failed(godwit.StageRecover, err)
+	}
+	if worked {
+		r.Outcome, r.Reason = Recovered, "an interrupted switch was finished"
+	}
+	id, up := e.Boot()
+	t := rec.Trial
+	switch {
+	case !t.Open:
+		return r, e.Store.Prune()
+	case t.Boot == id && e.Trial.ByConfirm && e.left(t) <= 0:
+		return e.goBack(ctx, r, "nobody confirmed it in time", true)
+	case t.Boot == id:
+		return r, nil
+	case t.BootsLeft <= 0:
+		return e.goBack(ctx, r, "it was not confirmed within "+strconv.Itoa(e.Trial.Boots)+" boots", false)
+	}
+	t.BootsLeft, t.Boot, t.Since = t.BootsLeft-1, id, up
+	return r, e.failed(godwit.StageRecover, e.Store.SetTrial(t))
+}

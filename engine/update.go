@@ -1,0 +1,300 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/godwit-ota/godwit"
+	"github.com/godwit-ota/godwit/plan"
+	"github.com/godwit-ota/godwit/store"
+)
+
+// A Check is what Engine.Check found.
+type Check struct {
+	Tip       godwit.Tip
+	Running   store.Version
+	Available bool   // the source names something that this device does not run and would take
+	Reason    string // why not, or why
+	Rejected  bool   // the release failed here before
+}
+
+// refreshNote is how old the note of a check may grow before one that found
+// nothing new writes it again: flash wears.
+const refreshNote = 12 * time.Hour
+
+// Check asks the source whether there is something newer, with one request.
+func (e *Engine) Check(ctx context.Context) (Check, error) {
+	e.Events.Say(godwit.StageCheck, godwit.Debug, "asking the source")
+	tip, err := e.Source.Tip(ctx)
+	if err == nil {
+		err = e.Store.Reload()
+	}
+	c := Check{Tip: tip}
+	if err == nil {
+		c = e.compare(tip)
+	}
+	if e.checkNoteIsStale(c, err) {
+		if unlock, lockErr := e.Store.Lock(); lockErr == nil {
+			e.noteCheck(c, err)
+			unlock()
+		}
+	}
+	return c, err
+}
+
+// compare holds a tip against the record.
+func (e *Engine) compare(tip godwit.Tip) Check {
+	r := e.Store.Record()
+	c := Check{Tip: tip, Running: r.Running}
+	switch rej, bad := r.Rejection(tip.Commit); {
+	case r.Running.ID == tip.Commit && r.Running.Rules == e.Rules.Fingerprint():
+		c.Reason = "up to date"
+	case bad:
+		c.Rejected = true
+		c.Reason = "it failed on this device before: " + rej.Reason
+	case r.Running.IsZero():
+		c.Available, c.Reason = true, "nothing is installed yet"
+	case r.Running.ID == tip.Commit:
+		c.Available, c.Reason = true, "the same release, and the rules for its files have changed"
+	default:
+		c.Available, c.Reason = true, "the source has another version"
+	}
+	return c
+}
+
+func checkText(c Check, err error) string {
+	if err != nil {
+		return "failed: " + err.Error()
+	}
+	return c.Reason
+}
+
+func (e *Engine) checkNoteIsStale(c Check, err error) bool {
+	n := e.Store.Notes()
+	at, _ := strconv.ParseInt(n["check.at"], 10, 64)
+	age := e.Now().Sub(time.Unix(at, 0))
+	return n["check.result"] != checkText(c, err) || n["check.commit"] != c.Tip.Commit || age > refreshNote || age < 0
+}
+
+func (e *Engine) noteCheck(c Check, err error) {
+	e.note(map[string]string{"check.at": e.stamp(), "check.result": checkText(c, err), "check.commit": c.Tip.Commit, "check.ref": c.Tip.Ref})
+}
+
+// UpdateOptions change what Update does.
+type UpdateOptions struct {
+	DryRun bool // make the plan and change nothing in the tree
+	Force  bool // install even what runs already or failed before, and do not wait for an open trial
+}
+
+// Update brings the device to what its source names: check, describe, admit,
+// plan, fetch, build, switch, and the trial of the new version.
+//
+// An error before the switch leaves the running version as it is. After a
+// switch that did not prove itself the previous version runs again, and the
+// error has CodeRolledBack.
+func (e *Engine) Update(ctx context.Context, opt UpdateOptions) (Result, error) {
+	unlock, err := e.lock()
+	if err != nil {
+		return Result{}, err
+	}
+	held := true
+	release := func() {
+		if held {
+			held = false
+			unlock()
+		}
+	}
+	defer release()
+	if e.Store.Record().Trial.Open && !opt.Force {
+		release()
+		if r, err := e.finishTrial(ctx); err != nil {
+			return r, err
+		}
+		if unlock, err = e.lock(); err != nil {
+			return Result{}, err
+		}
+		held = true
+	}
+	r, stage, err := e.install(ctx, opt)
+	if t, ok := e.Source.(interface{ Transferred() (sent, received int64) }); ok {
+		r.Sent, r.Received = t.Transferred()
+	}
+	if godwit.CodeOf(err) == godwit.CodeDiskFull {
+		// The application needs the space more than the next try does.
+		if e := e.Store.Discard(); e != nil {
+			err = errors.Join(err, e)
+		}
+	}
+	if err != nil || r.Outcome != OnTrial {
+		return r, e.failed(stage, err)
+	}
+	return e.startTrial(ctx, r, release)
+}
+
+// install does everything up to and including the switch.
+func (e *Engine) install(ctx context.Context, opt UpdateOptions) (r Result, stage godwit.Stage, err error) {
+	s := e.Store
+	running := s.Record().Running
+	r.From, r.To = running, running
+
+	stage = godwit.StageCheck
+	e.Events.Say(stage, godwit.Debug, "asking the source")
+	tip, err := e.Source.Tip(ctx)
+	if err != nil {
+		return r, stage, err
+	}
+	c := e.compare(tip)
+	if !opt.DryRun && e.checkNoteIsStale(c, nil) {
+		e.noteCheck(c, nil)
+	}
+	if c.Rejected && !opt.Force {
+		return r, stage, godwit.Fail(godwit.CodeRejected, nil, "the release "+shortName(tip)+" is not tried again: "+c.Reason,
+			"publish a new release, or insist with godwit update --force")
+	}
+	if !c.Available && !opt.Force {
+		r.Outcome, r.Reason = UpToDate, c.Reason
+		return r, stage, nil
+	}
+
+	stage = godwit.StageDescribe
+	e.Events.Say(stage, godwit.Info, "describing "+shortName(tip))
+	rel, err := e.Source.Describe(ctx, tip, have(s.Record()))
+	if err != nil {
+		return r, stage, err
+	}
+	verified, err := e.Gate.Admit(ctx, rel)
+	if err != nil {
+		return r, stage, err
+	}
+
+	stage = godwit.StagePlan
+	objects, err := s.Objects()
+	if err != nil {
+		return r, stage, err
+	}
+	p, survey, err := e.plan(verified, objects)
+	if err != nil {
+		return r, stage, err
+	}
+	r.Plan = p
+	r.To = store.Version{ID: verified.ID(), Ref: verified.Ref, Name: verified.Version, Tag: verified.Tag, Time: verified.Time,
+		Policy: verified.Policy, Rules: e.Rules.Fingerprint()}
+	e.Events.Say(stage, godwit.Info, summary(p))
+	if opt.DryRun {
+		r.Outcome, r.Reason = Planned, c.Reason
+		return r, stage, s.Prune()
+	}
+
+	stage = godwit.StageFetch
+	if p.FetchFiles > 0 {
+		want, err := s.SaveListing(p.Wanted())
+		if err != nil {
+			return r, stage, err
+		}
+		if err := e.fetch(ctx, verified.Release, want, objects); err != nil {
+			return r, stage, err
+		}
+	}
+
+	stage = godwit.StageBuild
+	e.Events.Say(stage, godwit.Debug, "building the new version")
+	b, err := s.Build(objects, r.To, p, survey)
+	if err != nil {
+		return r, stage, err
+	}
+	if err := e.hook(ctx, stage, "pre_switch", running, r.To); err != nil {
+		return r, stage, err
+	}
+	if err := ctx.Err(); err != nil {
+		return r, stage, err
+	}
+
+	stage = godwit.StageSwitch
+	id, up := e.Boot()
+	err = s.Switch(b, store.Trial{Open: true, BootsLeft: e.Trial.Boots, Boot: id, Since: up})
+	if err != nil {
+		return r, stage, err
+	}
+	r.To = s.Record().Running
+	r.Outcome = OnTrial
+	e.Events.Say(stage, godwit.Info, "switched to "+r.To.Name)
+	return r, stage, nil
+}
+
+// have lists the commits whose trees the source should keep.
+func have(r store.Record) []string {
+	var ids []string
+	for _, v := range append([]store.Version{r.Running, r.Previous}, r.Older...) {
+		if v.ID != "" && v.ID != store.BeforeGodwit {
+			ids = append(ids, v.ID)
+		}
+	}
+	return ids
+}
+
+func shortName(t godwit.Tip) string {
+	return path.Base(t.Ref) + " (" + t.Commit[:min(10, len(t.Commit))] + ")"
+}
+
+// plan makes the plan for an admitted release.
+func (e *Engine) plan(rel godwit.Verified, objects *store.Objects) (*plan.Plan, store.Survey, error) {
+	s := e.Store
+	traits, err := s.Traits()
+	if err != nil {
+		return nil, store.Survey{}, err
+	}
+	if s.Layout() == store.Slots && !traits.Symlinks {
+		return nil, store.Survey{}, godwit.Fail(godwit.CodeConfig, nil, "this file system has no symbolic links, which the layout \"slots\" needs", "set tree.layout = \"in-place\"")
+	}
+	in := plan.Input{
+		From: s.Record().Running.ID, To: rel.ID(), Release: rel.Listing,
+		Rules: e.Rules, Limits: e.Limits,
+		Names:   plan.Names{FoldCase: !traits.CaseSensitive, Windows: !traits.AnyName},
+		InPlace: s.Layout() == store.InPlace, Copies: !traits.Links,
+		Reserved: s.Reserved, Has: objects.Has, Free: s.Free(),
+	}
+	survey, err := s.Survey(plan.Target(in), e.Rules.Delete)
+	if err != nil {
+		return nil, survey, err
+	}
+	in.Installed = survey.Installed
+	p, err := plan.Make(in)
+	return p, survey, err
+}
+
+func summary(p *plan.Plan) string {
+	var parts []string
+	for _, x := range []struct {
+		n    int
+		word string
+	}{{p.Added, "new"}, {p.Replaced, "changed"}, {p.Modes, "with a new mode"}, {p.Deleted, "removed"}, {p.Kept, "unchanged"}, {p.Skipped, "not for this device"}} {
+		if x.n > 0 {
+			parts = append(parts, strconv.Itoa(x.n)+" "+x.word)
+		}
+	}
+	if len(parts) == 0 {
+		return "the release has no files for this device"
+	}
+	return "files: " + strings.Join(parts, ", ")
+}
+
+// fetch brings what want lists and makes sure that it came.
+func (e *Engine) fetch(ctx context.Context, rel godwit.Release, want godwit.Listing, objects *store.Objects) error {
+	if err := e.Source.Fetch(ctx, rel, want, objects); err != nil {
+		return err
+	}
+	for w, err := range want {
+		if err != nil {
+			return err
+		}
+		if !objects.Has(w.Digest) {
+			return godwit.Fail(godwit.CodeMissingObject, nil, "the source did not send the content of "+strconv.Quote(w.Path),
+				"try again; if it stays so, the repository is damaged")
+		}
+	}
+	return nil
+}
