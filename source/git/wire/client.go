@@ -191,6 +191,25 @@ func (c *Client) discover(ctx context.Context, fn func(Ref) error) (seen int, er
 	return a.seen, nil
 }
 
+// attempts calls fn again, after a growing pause, while it fails for lack of a
+// connection.
+func (c *Client) attempts(ctx context.Context, fn func() error) error {
+	wait := c.cfg.Backoff
+	for n := 1; ; n++ {
+		err := fn()
+		if err == nil || n >= c.cfg.Attempts || ctx.Err() != nil || godwit.CodeOf(err) != godwit.CodeNetwork {
+			return err
+		}
+		c.cfg.Events.Say(godwit.StageCheck, godwit.Debug, "again in "+wait.String()+": "+err.Error())
+		select {
+		case <-ctx.Done():
+			return stopped(ctx)
+		case <-time.After(wait):
+		}
+		wait = min(2*wait, time.Minute)
+	}
+}
+
 // again decides after a failed exchange whether what an earlier run remembered
 // may be the reason. If so it is forgotten.
 func (c *Client) again(err error) bool {

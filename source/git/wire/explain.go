@@ -74,10 +74,13 @@ func (c *Client) explainRemote(e *remoteError) error {
 		return false
 	}
 	switch {
+	case has("dubious ownership"):
+		return godwit.Fail(godwit.CodeUnauthorized, e, "git does not read "+c.at.path+", which belongs to another user",
+			"allow it: git config --system --add safe.directory "+c.at.path)
 	case has("not our ref", "unadvertised object"):
 		return godwit.Fail(godwit.CodeMissingObject, e, "the Git host no longer has what was asked for",
 			"the branch or tag may just have moved; try again")
-	case has("not found", "not exist", "not exported", "does not appear to be a git repository", "no such"):
+	case has("not found", "be found", "not exist", "not exported", "does not appear to be a git repository", "no such"):
 		return godwit.Fail(godwit.CodeNotFound, e, "there is no repository at "+c.at.String()+", or not for these credentials",
 			"check source.url and the credentials")
 	case has("denied", "authenti", "authoriz", "permission", "forbidden"):

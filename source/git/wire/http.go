@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"time"
 
 	"github.com/godwit-ota/godwit"
 )
@@ -265,43 +264,31 @@ func (r *redirected) Unwrap() error { return r.err }
 
 // do sends a request, again where that cannot do harm: every request here only
 // asks. It gives the first answer of any kind, with its first byte received.
-func (t *httpTransport) do(ctx context.Context, build func() (*http.Request, error)) (*http.Response, error) {
-	wait := t.c.cfg.Backoff
-	for attempt := 1; ; attempt++ {
+func (t *httpTransport) do(ctx context.Context, build func() (*http.Request, error)) (resp *http.Response, err error) {
+	err = t.c.attempts(ctx, func() error {
 		if err := t.pause.check(); err != nil {
-			return nil, err
+			return err
 		}
 		r, err := build()
 		if err != nil {
-			return nil, godwit.Fail(godwit.CodeConfig, err, "the URL of the Git repository cannot be asked for", "check source.url")
+			return godwit.Fail(godwit.CodeConfig, err, "the URL of the Git repository cannot be asked for", "check source.url")
 		}
 		t.authorize(r)
-		resp, err := t.rt.RoundTrip(r)
-		if err == nil {
-			if resp.StatusCode == http.StatusOK {
-				first := bufio.NewReaderSize(resp.Body, 512)
-				if _, err = first.Peek(1); err == io.EOF {
-					err = nil
-				}
-				resp.Body = &peeked{first, resp.Body}
+		resp, err = t.rt.RoundTrip(r)
+		if err != nil {
+			return explainNetwork(ctx, r.URL.Hostname(), t.c.cfg.Now(), err)
+		}
+		if resp.StatusCode == http.StatusOK {
+			first := bufio.NewReaderSize(resp.Body, 512)
+			if _, err = first.Peek(1); err != nil && err != io.EOF {
+				resp.Body.Close()
+				return explainNetwork(ctx, r.URL.Hostname(), t.c.cfg.Now(), err)
 			}
-			if err == nil {
-				return resp, nil
-			}
-			resp.Body.Close()
+			resp.Body = &peeked{first, resp.Body}
 		}
-		err = explainNetwork(ctx, r.URL.Hostname(), t.c.cfg.Now(), err)
-		if attempt >= t.c.cfg.Attempts || ctx.Err() != nil || godwit.CodeOf(err) != godwit.CodeNetwork {
-			return nil, err
-		}
-		t.c.cfg.Events.Say(godwit.StageCheck, godwit.Debug, "again in "+wait.String()+": "+err.Error())
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(wait):
-		}
-		wait = min(2*wait, time.Minute)
-	}
+		return nil
+	})
+	return resp, err
 }
 
 type peeked struct {

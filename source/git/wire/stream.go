@@ -17,6 +17,9 @@ import (
 type streamTransport struct {
 	c    *Client
 	open func(ctx context.Context) (program, error)
+	// hangUp, if not nil, ends what programs are run over, and host is that.
+	hangUp func()
+	host   *sshHost
 
 	p       program
 	heard   bool        // the advertisement was read and no pack is under way
@@ -164,6 +167,9 @@ func (t *streamTransport) end(complete bool) string {
 
 func (t *streamTransport) close() error {
 	t.end(false)
+	if t.hangUp != nil {
+		t.hangUp()
+	}
 	return nil
 }
 
