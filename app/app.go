@@ -58,13 +58,6 @@ type Health struct {
 	Stable   time.Duration // 0 means ten seconds
 }
 
-// A Version is what hooks learn about a release. The zero Version is none.
-type Version struct {
-	Name   string // for people: a tag's or branch's name
-	Ref    string // full name of the ref
-	Commit string
-}
-
 // App runs what a Config describes.
 type App struct{ cfg Config }
 
@@ -91,7 +84,7 @@ func New(cfg Config) *App {
 // Hook runs the hook called name, "pre_switch", "post_switch" or
 // "post_rollback", and returns the end of its output. Without such a hook it
 // does nothing. A failure has godwit.CodeHook.
-func (a *App) Hook(ctx context.Context, name string, from, to Version) (string, error) {
+func (a *App) Hook(ctx context.Context, name string, from, to godwit.Release) (string, error) {
 	var argv []string
 	switch name {
 	case "pre_switch":
@@ -107,8 +100,8 @@ func (a *App) Hook(ctx context.Context, name string, from, to Version) (string, 
 	what := "the hook " + name
 	out, err := a.run(ctx, what, argv, a.cfg.HookTimeout, []string{
 		"GODWIT_HOOK=" + name,
-		"GODWIT_FROM=" + from.Commit, "GODWIT_FROM_VERSION=" + from.Name,
-		"GODWIT_TO=" + to.Commit, "GODWIT_TO_VERSION=" + to.Name,
+		"GODWIT_FROM=" + from.Commit, "GODWIT_FROM_VERSION=" + from.Version,
+		"GODWIT_TO=" + to.Commit, "GODWIT_TO_VERSION=" + to.Version,
 		"GODWIT_REF=" + to.Ref,
 	})
 	if err != nil {

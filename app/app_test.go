@@ -20,6 +20,10 @@ import (
 
 func sh(script string) []string { return []string{"/bin/sh", "-c", script} }
 
+func release(name, commit string) godwit.Release {
+	return godwit.Release{Version: name, Tip: godwit.Tip{Ref: "refs/tags/" + name, Commit: commit}}
+}
+
 func newApp(t *testing.T, cfg Config) *App {
 	t.Helper()
 	if cfg.Root == "" {
@@ -36,7 +40,7 @@ func TestHookEnvironment(t *testing.T) {
 	if err := os.Mkdir(a.cfg.Tree, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	out, err := a.Hook(t.Context(), "post_switch", Version{"v1", "refs/tags/v1", "aaa"}, Version{"v2", "refs/tags/v2", "bbb"})
+	out, err := a.Hook(t.Context(), "post_switch", release("v1", "aaa"), release("v2", "bbb"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +53,7 @@ func TestHookEnvironment(t *testing.T) {
 
 func TestHookBeforeAnythingIsInstalledRunsInTheRoot(t *testing.T) {
 	a := newApp(t, Config{PreSwitch: sh("pwd")})
-	if out, err := a.Hook(t.Context(), "pre_switch", Version{}, Version{}); out != a.cfg.Root || err != nil {
+	if out, err := a.Hook(t.Context(), "pre_switch", godwit.Release{}, godwit.Release{}); out != a.cfg.Root || err != nil {
 		t.Errorf("%q, %v", out, err)
 	}
 }
@@ -69,7 +73,7 @@ func TestHookFailures(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a := newApp(t, Config{PreSwitch: c.argv})
-			out, err := a.Hook(t.Context(), "pre_switch", Version{}, Version{})
+			out, err := a.Hook(t.Context(), "pre_switch", godwit.Release{}, godwit.Release{})
 			if out != c.out || (err == nil) != (c.want == "") || err != nil && err.Error() != c.want {
 				t.Errorf("%q, %v", out, err)
 			}
@@ -90,7 +94,7 @@ func TestHookAtItsLimitEndsWithAllItStarted(t *testing.T) {
 	dir := t.TempDir()
 	pidFile := filepath.Join(dir, "pid")
 	a := newApp(t, Config{PreSwitch: sh("sleep 600 & echo $! >" + pidFile + "; echo started; wait"), HookTimeout: 300 * time.Millisecond})
-	out, err := a.Hook(t.Context(), "pre_switch", Version{}, Version{})
+	out, err := a.Hook(t.Context(), "pre_switch", godwit.Release{}, godwit.Release{})
 	if out != "started" || err == nil || err.Error() != "the hook pre_switch took longer than 300ms and was ended" {
 		t.Errorf("%q, %v", out, err)
 	}
@@ -107,7 +111,7 @@ func TestHookThatLeavesSomethingRunningIsNotWaitedFor(t *testing.T) {
 	dir := t.TempDir()
 	pidFile := filepath.Join(dir, "pid")
 	a := newApp(t, Config{PreSwitch: sh("sleep 600 & echo $! >" + pidFile)})
-	_, err := a.Hook(t.Context(), "pre_switch", Version{}, Version{})
+	_, err := a.Hook(t.Context(), "pre_switch", godwit.Release{}, godwit.Release{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +127,7 @@ func TestHookThatLeavesSomethingRunningIsNotWaitedFor(t *testing.T) {
 
 func TestOutputIsCutToItsEnd(t *testing.T) {
 	a := newApp(t, Config{PreSwitch: sh("i=0; while [ $i -lt 3000 ]; do echo ä line $i; i=$((i+1)); done")})
-	out, err := a.Hook(t.Context(), "pre_switch", Version{}, Version{})
+	out, err := a.Hook(t.Context(), "pre_switch", godwit.Release{}, godwit.Release{})
 	if err != nil || len(out) > MaxOutput || len(out) < MaxOutput-8 || !strings.HasPrefix(out, "…") || !strings.HasSuffix(out, "line 2999") {
 		t.Errorf("%d bytes, %v: %.20q … %q", len(out), err, out, out[max(0, len(out)-20):])
 	}

@@ -109,6 +109,7 @@ func (a *App) watchUnit(ctx context.Context, h Health) (string, error) {
 	restarts := -1      // when it was first asked
 	var pid string      // of its main process when it was last asked
 	var since time.Time // when pid was first seen active
+	state := "unknown to systemctl"
 	for {
 		now, out, err := a.unit(ctx, h.Unit)
 		var start *startError
@@ -131,13 +132,10 @@ func (a *App) watchUnit(ctx context.Context, h Health) (string, error) {
 			return now.String(), nil
 		}
 		if err == nil {
-			restarts, pid = now.restarts, now.pid
+			restarts, pid, state = now.restarts, now.pid, now.active
 		}
 		if !sleep(ctx, min(h.Interval, h.Stable/4+time.Millisecond)) {
-			if now.active == "" {
-				now.active = "unknown to systemctl"
-			}
-			return a.unitOutput(h.Unit), fmt.Errorf("the unit %s was not active for %s in time: it is %s", h.Unit, h.Stable, now.active)
+			return a.unitOutput(h.Unit), fmt.Errorf("the unit %s was not active for %s in time: it is %s", h.Unit, h.Stable, state)
 		}
 	}
 }
