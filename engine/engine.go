@@ -159,20 +159,41 @@ func release(v store.Version) godwit.Release {
 	return godwit.Release{Tip: godwit.Tip{Ref: v.Ref, Commit: v.ID, Tag: v.Tag}, Version: v.Name, Time: v.Time}
 }
 
+// A hold is the store's lock, which is given back while the engine waits for
+// the application: that may call godwit itself.
+type hold struct {
+	e      *Engine
+	unlock func()
+}
+
 // lock takes the store's lock and finishes what an earlier run left unfinished.
-func (e *Engine) lock() (unlock func(), err error) {
-	unlock, err = e.Store.Lock()
-	if err != nil {
+func (e *Engine) lock() (*hold, error) {
+	h := &hold{e: e}
+	if err := h.take(); err != nil {
 		return nil, err
 	}
 	if e.Store.Damaged() {
 		e.Events.Say(godwit.StageRecover, godwit.Warning, "both copies of the record are damaged: Godwit no longer knows what is installed here")
 	}
 	if _, err := e.settle(); err != nil {
-		unlock()
+		h.release()
 		return nil, err
 	}
-	return unlock, nil
+	return h, nil
+}
+
+func (h *hold) take() (err error) {
+	if h.unlock == nil {
+		h.unlock, err = h.e.Store.Lock()
+	}
+	return err
+}
+
+func (h *hold) release() {
+	if h.unlock != nil {
+		h.unlock()
+		h.unlock = nil
+	}
 }
 
 // settle reconciles. Missing contents are reported and not an error: another
@@ -193,7 +214,17 @@ func (e *Engine) settle() (worked bool, err error) {
 // note remembers a remark for status. That it cannot be written is no reason
 // for anything else to fail.
 func (e *Engine) note(change map[string]string) {
-	if err := e.Store.SetNotes(change); err != nil {
+	var err error
+	if !e.Store.Held() {
+		var unlock func()
+		if unlock, err = e.Store.Lock(); err == nil {
+			defer unlock()
+		}
+	}
+	if err == nil {
+		err = e.Store.SetNotes(change)
+	}
+	if err != nil {
 		e.Events.Say(godwit.StageCheck, godwit.Debug, err.Error())
 	}
 }

@@ -72,4 +72,3 @@ func (e *Engine) Status() (Status, error) {
 	}
 	return s, nil
 }
-

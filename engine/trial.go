@@ -11,28 +11,29 @@ import (
 )
 
 // startTrial runs what follows a switch: the post_switch hook, the restart, and
-// the wait for the new version to prove itself. release gives the lock back.
-func (e *Engine) startTrial(ctx context.Context, r Result, release func()) (Result, error) {
-	if err := e.hook(ctx, godwit.StageSwitch, "post_switch", r.From, r.To); err != nil {
-		if ctx.Err() != nil {
-			return r, ctx.Err() // the trial stays open; the next run goes on with it
+// the wait for the new version to prove itself.
+func (e *Engine) startTrial(ctx context.Context, h *hold, r Result) (Result, error) {
+	h.release()
+	err := e.hook(ctx, godwit.StageSwitch, "post_switch", r.From, r.To)
+	if err == nil {
+		e.Events.Say(godwit.StageRestart, godwit.Debug, "restarting the application")
+		if r.Reboot, err = e.App.Restart(ctx); err != nil {
+			err = godwit.Fail(godwit.CodeOf(err), err, "the restart failed", "")
 		}
-		return e.goBack(ctx, r, err.Error(), true)
 	}
-	e.Events.Say(godwit.StageRestart, godwit.Debug, "restarting the application")
-	reboot, err := e.App.Restart(ctx)
-	if err != nil {
-		if ctx.Err() != nil {
-			return r, ctx.Err()
+	switch {
+	case ctx.Err() != nil:
+		return r, e.interrupted(ctx, r.To)
+	case err != nil:
+		if e := h.take(); e != nil {
+			return r, e
 		}
-		return e.goBack(ctx, r, "the restart failed: "+err.Error(), true)
-	}
-	if reboot {
-		r.Reboot, r.Reason = true, "the device restarts; the trial goes on after that"
+		return e.goBack(ctx, h, r, err.Error(), true)
+	case r.Reboot:
+		r.Reason = "the device restarts; the trial goes on after that"
 		return r, nil
 	}
-	release()
-	w, err := e.finishTrial(ctx)
+	w, err := e.finishTrial(ctx, h)
 	w.Plan, w.Sent, w.Received = r.Plan, r.Sent, r.Received
 	if w.From.IsZero() {
 		w.From = r.From
@@ -43,20 +44,25 @@ func (e *Engine) startTrial(ctx context.Context, r Result, release func()) (Resu
 	return w, err
 }
 
+func (e *Engine) interrupted(ctx context.Context, v store.Version) error {
+	return godwit.Fail(godwit.CodeOnTrial, ctx.Err(), "the wait was ended before "+v.Name+" had proved itself", "run godwit confirm --wait to go on with its trial")
+}
+
 // Watch waits until the version on trial is confirmed or sent back. Without an
 // open trial there is nothing to do.
 func (e *Engine) Watch(ctx context.Context) (Result, error) {
-	unlock, err := e.lock()
+	h, err := e.lock()
 	if err != nil {
 		return Result{}, err
 	}
+	defer h.release()
 	open := e.Store.Record().Trial.Open
 	r := Result{Outcome: Nothing, To: e.Store.Record().Running, From: e.Store.Record().Running, Reason: "no version is on trial"}
-	unlock()
 	if !open {
 		return r, nil
 	}
-	return e.finishTrial(ctx)
+	h.release()
+	return e.finishTrial(ctx, h)
 }
 
 // left is how much of the trial's time remains. The clock of a device may be
@@ -70,8 +76,8 @@ func (e *Engine) left(t store.Trial) time.Duration {
 }
 
 // finishTrial waits, without the lock, for the running version to prove itself,
-// and then confirms it or goes back.
-func (e *Engine) finishTrial(ctx context.Context) (Result, error) {
+// and then confirms it or goes back. The lock is held when it returns nil.
+func (e *Engine) finishTrial(ctx context.Context, h *hold) (Result, error) {
 	if err := e.Store.Reload(); err != nil {
 		return Result{}, err
 	}
@@ -79,7 +85,7 @@ func (e *Engine) finishTrial(ctx context.Context) (Result, error) {
 	r := Result{Outcome: OnTrial, From: before.Previous, To: before.Running}
 	if !before.Trial.Open {
 		r.Outcome = Confirmed
-		return r, nil
+		return r, h.take()
 	}
 	wait, cancel := context.WithTimeout(ctx, max(e.left(before.Trial), 0))
 	defer cancel()
@@ -92,14 +98,12 @@ func (e *Engine) finishTrial(ctx context.Context) (Result, error) {
 		output, sick = e.App.Health(wait)
 	}
 	if ctx.Err() != nil {
-		return r, godwit.Fail(godwit.CodeOnTrial, ctx.Err(), "the wait was ended before "+before.Running.Name+" had proved itself", "run godwit confirm --wait to go on with its trial")
+		return r, e.interrupted(ctx, before.Running)
 	}
 
-	unlock, err := e.lock()
-	if err != nil {
+	if err := h.take(); err != nil {
 		return r, err
 	}
-	defer unlock()
 	after := e.Store.Record()
 	if after.Running.ID != before.Running.ID || after.Running.Dir != before.Running.Dir {
 		r.Outcome, r.To, r.Reason = RolledBack, after.Running, "somebody went back meanwhile"
@@ -121,7 +125,7 @@ func (e *Engine) finishTrial(ctx context.Context) (Result, error) {
 			return r, sick
 		}
 	}
-	return e.goBack(ctx, r, sick.Error(), true)
+	return e.goBack(ctx, h, r, sick.Error(), true)
 }
 
 // awaitConfirm waits until another process has confirmed the running version,
@@ -164,11 +168,11 @@ func (e *Engine) confirm(r *Result) error {
 // Confirm closes the trial of the running version, after its files have been
 // hashed: CodeModified when they differ from the release.
 func (e *Engine) Confirm(ctx context.Context) (Result, error) {
-	unlock, err := e.lock()
+	h, err := e.lock()
 	if err != nil {
 		return Result{}, err
 	}
-	defer unlock()
+	defer h.release()
 	rec := e.Store.Record()
 	r := Result{Outcome: Nothing, From: rec.Previous, To: rec.Running}
 	if rec.Running.IsZero() {
@@ -184,17 +188,17 @@ func (e *Engine) Confirm(ctx context.Context) (Result, error) {
 // Rollback returns to the previous version because a person wants it. The
 // version it leaves is not tried again by itself.
 func (e *Engine) Rollback(ctx context.Context) (Result, error) {
-	unlock, err := e.lock()
+	h, err := e.lock()
 	if err != nil {
 		return Result{}, err
 	}
-	defer unlock()
+	defer h.release()
 	rec := e.Store.Record()
 	r := Result{From: rec.Running, To: rec.Previous}
 	if rec.Running.IsZero() {
 		return r, godwit.Fail(godwit.CodeNotInstalled, nil, "nothing has been installed yet", "run godwit update")
 	}
-	r, err = e.goBack(ctx, r, "a person asked to go back", true)
+	r, err = e.goBack(ctx, h, r, "a person asked to go back", true)
 	if godwit.CodeOf(err) == godwit.CodeRolledBack {
 		err = nil
 	}
@@ -203,7 +207,7 @@ func (e *Engine) Rollback(ctx context.Context) (Result, error) {
 
 // goBack makes the previous version the running one. It returns CodeRolledBack
 // when that has worked. The caller holds the lock.
-func (e *Engine) goBack(ctx context.Context, r Result, why string, restart bool) (Result, error) {
+func (e *Engine) goBack(ctx context.Context, h *hold, r Result, why string, restart bool) (Result, error) {
 	s := e.Store
 	rec := s.Record()
 	bad := rec.Running
@@ -227,6 +231,7 @@ func (e *Engine) goBack(ctx context.Context, r Result, why string, restart bool)
 	// The caller may have been told to stop; the device must not be left with
 	// the old files and the new process.
 	ctx = context.WithoutCancel(ctx)
+	h.release()
 	if restart {
 		if r.Reboot, err = e.App.Restart(ctx); err != nil {
 			e.Events.Say(godwit.StageRestart, godwit.Warning, "the restart failed: "+err.Error())
@@ -236,6 +241,9 @@ func (e *Engine) goBack(ctx context.Context, r Result, why string, restart bool)
 	e.Events.Say(godwit.StageRollback, godwit.Info, "back on "+r.To.Name)
 	if damaged != nil {
 		return r, e.failed(godwit.StageRollback, damaged)
+	}
+	if err := h.take(); err != nil {
+		return r, err
 	}
 	if err := s.Prune(); err != nil {
 		return r, e.failed(godwit.StagePrune, err)
@@ -255,11 +263,11 @@ func cut(s string, n int) string {
 // trial is counted, and when too many went by without a confirmation the
 // previous version comes back, with CodeRolledBack.
 func (e *Engine) Recover(ctx context.Context) (Result, error) {
-	unlock, err := e.Store.Lock()
-	if err != nil {
+	h := &hold{e: e}
+	if err := h.take(); err != nil {
 		return Result{}, err
 	}
-	defer unlock()
+	defer h.release()
 	if e.Store.Damaged() {
 		return Result{}, e.failed(godwit.StageRecover, godwit.Fail(godwit.CodeDamaged, nil, "both copies of the record are damaged: Godwit no longer knows what is installed here",
 			"run godwit update to install the release again; what runs now goes on running"))
@@ -279,11 +287,11 @@ func (e *Engine) Recover(ctx context.Context) (Result, error) {
 	case !t.Open:
 		return r, e.Store.Prune()
 	case t.Boot == id && e.Trial.ByConfirm && e.left(t) <= 0:
-		return e.goBack(ctx, r, "nobody confirmed it in time", true)
+		return e.goBack(ctx, h, r, "nobody confirmed it in time", true)
 	case t.Boot == id:
 		return r, nil
 	case t.BootsLeft <= 0:
-		return e.goBack(ctx, r, "it was not confirmed within "+strconv.Itoa(e.Trial.Boots)+" boots", false)
+		return e.goBack(ctx, h, r, "it was not confirmed within "+strconv.Itoa(e.Trial.Boots)+" boots", false)
 	}
 	t.BootsLeft, t.Boot, t.Since = t.BootsLeft-1, id, up
 	return r, e.failed(godwit.StageRecover, e.Store.SetTrial(t))

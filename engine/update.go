@@ -38,10 +38,7 @@ func (e *Engine) Check(ctx context.Context) (Check, error) {
 		c = e.compare(tip)
 	}
 	if e.checkNoteIsStale(c, err) {
-		if unlock, lockErr := e.Store.Lock(); lockErr == nil {
-			e.noteCheck(c, err)
-			unlock()
-		}
+		e.noteCheck(c, err)
 	}
 	return c, err
 }
@@ -97,27 +94,16 @@ type UpdateOptions struct {
 // switch that did not prove itself the previous version runs again, and the
 // error has CodeRolledBack.
 func (e *Engine) Update(ctx context.Context, opt UpdateOptions) (Result, error) {
-	unlock, err := e.lock()
+	h, err := e.lock()
 	if err != nil {
 		return Result{}, err
 	}
-	held := true
-	release := func() {
-		if held {
-			held = false
-			unlock()
-		}
-	}
-	defer release()
+	defer h.release()
 	if e.Store.Record().Trial.Open && !opt.Force {
-		release()
-		if r, err := e.finishTrial(ctx); err != nil {
+		h.release()
+		if r, err := e.finishTrial(ctx, h); err != nil {
 			return r, err
 		}
-		if unlock, err = e.lock(); err != nil {
-			return Result{}, err
-		}
-		held = true
 	}
 	r, stage, err := e.install(ctx, opt)
 	if t, ok := e.Source.(interface{ Transferred() (sent, received int64) }); ok {
@@ -132,7 +118,7 @@ func (e *Engine) Update(ctx context.Context, opt UpdateOptions) (Result, error) 
 	if err != nil || r.Outcome != OnTrial {
 		return r, e.failed(stage, err)
 	}
-	return e.startTrial(ctx, r, release)
+	return e.startTrial(ctx, h, r)
 }
 
 // install does everything up to and including the switch.

@@ -31,11 +31,11 @@ func (e *Engine) Verify(ctx context.Context, repair bool) (Verification, error) 
 		}
 		return v, err
 	}
-	unlock, err := e.lock()
+	h, err := e.lock()
 	if err != nil {
 		return Verification{}, err
 	}
-	defer unlock()
+	defer h.release()
 	v, err := e.repair(ctx)
 	return v, e.failed(godwit.StageVerify, err)
 }

@@ -164,6 +164,9 @@ func (s *Store) Lock() (unlock func(), err error) {
 	return func() { s.locked = false; release() }, nil
 }
 
+// Held reports whether this Store holds the lock.
+func (s *Store) Held() bool { return s.locked }
+
 // mustHold guards the calls that change things.
 func (s *Store) mustHold() {
 	if !s.locked {
