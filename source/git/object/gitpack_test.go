@@ -152,4 +152,7 @@ type dropSink struct{ base memoryObject }
 func (s *dropSink) Base(ID) (Base, Type, error) {
 	return memoryBase{bytes.NewReader(s.base.data)}, s.base.kind, nil
 }
-func (s *dropSink) Create(Type, int64) (Writer, error) { return nil, nil }
+func (s *dropSink) Create(Type, int64) (Writer, error) { return s, nil }
+func (s *dropSink) Write(p []byte) (int, error)        { return len(p), nil }
+func (s *dropSink) Commit(ID) error                    { return nil }
+func (s *dropSink) Abort()                             {}

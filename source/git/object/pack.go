@@ -46,7 +46,8 @@ type Sink interface {
 	// Base opens the object id, checked against it. The error is fs.ErrNotExist
 	// if it is not here; the objects that need it are then skipped.
 	Base(id ID) (Base, Type, error)
-	// Create begins an object of exactly size bytes. A nil Writer drops it.
+	// Create begins an object of exactly size bytes. A nil Writer passes it over:
+	// its id stays unknown, and deltas upon it are skipped.
 	Create(t Type, size int64) (Writer, error)
 }
 
@@ -61,7 +62,7 @@ type Writer interface {
 // Stats says what a pack held.
 type Stats struct {
 	Objects int64 // all of them
-	Skipped int64 // deltas whose base is not here; their ids are unknown
+	Skipped int64 // passed over, or deltas whose base is not here; their ids are unknown
 	Bytes   int64 // of the pack itself
 }
 
@@ -75,6 +76,9 @@ const (
 
 // An Unpacker reads packs, one after the other, with the same buffers.
 type Unpacker struct {
+	// Progress, if set, is called after each object of a pack.
+	Progress func(done, total int64)
+
 	format Format
 	limits Limits
 	hasher *Hasher
@@ -147,6 +151,9 @@ func (u *Unpacker) unpack(sink Sink) (stats Stats, err error) {
 		if !resolved {
 			stats.Skipped++
 		}
+		if u.Progress != nil {
+			u.Progress(stats.Objects, count)
+		}
 	}
 	trailer := make([]byte, u.format.Size())
 	if _, err := io.ReadFull(u.in, trailer); err != nil {
@@ -190,7 +197,7 @@ func (u *Unpacker) entry(sink Sink, room int64) (size int64, resolved bool, err 
 		}
 		id, err = u.whole(sink, t, declared)
 		u.table.add(at, t, id, depth)
-		return declared, true, err
+		return declared, !id.IsZero(), err
 	case ofsDelta:
 		back, err := u.distance()
 		if err != nil {
@@ -219,7 +226,7 @@ func (u *Unpacker) entry(sink Sink, room int64) (size int64, resolved bool, err 
 	if err := u.inflate(declared); err != nil {
 		return 0, false, err
 	}
-	if kind == ofsDelta && id.IsZero() { // its base was skipped
+	if kind == ofsDelta && id.IsZero() { // its base was skipped or passed over
 		u.table.add(at, 0, ID{}, depth)
 		return declared, false, u.infl.discard()
 	}
@@ -240,7 +247,7 @@ func (u *Unpacker) entry(sink Sink, room int64) (size int64, resolved bool, err 
 		err = e
 	}
 	u.table.add(at, t, id, depth)
-	return size, true, err
+	return size, !id.IsZero(), err
 }
 
 func (u *Unpacker) checkSize(size, room int64) error {
@@ -310,6 +317,9 @@ func (u *Unpacker) whole(sink Sink, t Type, size int64) (ID, error) {
 	if err != nil {
 		return ID{}, err
 	}
+	if w == nil {
+		return ID{}, u.infl.discard()
+	}
 	u.out.reset(w, u.hasher, t, size)
 	for {
 		b, err := u.infl.peek(outSize)
@@ -343,6 +353,9 @@ func (u *Unpacker) delta(sink Sink, t Type, baseID ID, base Base, room int64) (i
 	w, err := sink.Create(t, d.size)
 	if err != nil {
 		return 0, ID{}, err
+	}
+	if w == nil {
+		return 0, ID{}, u.infl.discard()
 	}
 	u.out.reset(w, u.hasher, t, d.size)
 	u.base.reset(base)

@@ -108,7 +108,7 @@ func deflateError(err error) error {
 
 // output hashes an object and hands it to its Writer in large pieces.
 type output struct {
-	w    Writer // nil drops
+	w    Writer // nil between objects
 	hash *Hasher
 	buf  []byte
 }
@@ -135,9 +135,6 @@ func (o *output) Write(p []byte) (int, error) {
 
 func (o *output) pass(p []byte) error {
 	o.hash.Write(p)
-	if o.w == nil {
-		return nil
-	}
 	_, err := o.w.Write(p)
 	return err
 }
@@ -168,10 +165,8 @@ func (o *output) commit() (ID, error) {
 		o.abort()
 		return ID{}, err
 	}
-	if o.w != nil {
-		err = o.w.Commit(id)
-		o.w = nil
-	}
+	err = o.w.Commit(id)
+	o.w = nil
 	return id, err
 }
 

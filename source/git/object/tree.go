@@ -64,7 +64,6 @@ type TreeReader struct {
 	files []int
 	next  []byte
 	sum   [32]byte
-	start int64 // bytes read so far
 }
 
 // NewTreeReader reads from r, a whole tree without its header.
@@ -76,20 +75,8 @@ func NewTreeReader(r io.ByteReader, f Format) *TreeReader {
 
 // Reset begins another tree and keeps the buffers.
 func (t *TreeReader) Reset(r io.ByteReader, f Format) {
-	t.r, t.format, t.any, t.start = r, f, false, 0
+	t.r, t.format, t.any = r, f, false
 	t.name, t.files = t.name[:0], t.files[:0]
-}
-
-// Offset is the number of bytes read: where the next entry starts.
-func (t *TreeReader) Offset() int64 { return t.start }
-
-// Resume continues a tree behind the entry named last, with a reader that
-// starts there, at offset. What the order of entries says about those before
-// last is not checked again.
-func (t *TreeReader) Resume(r io.ByteReader, f Format, last []byte, dir bool, offset int64) {
-	t.Reset(r, f)
-	t.name = append(t.name, last...)
-	t.dir, t.any, t.start = dir, true, offset
 }
 
 func (t *TreeReader) byte() (byte, error) {
@@ -97,7 +84,6 @@ func (t *TreeReader) byte() (byte, error) {
 	if err == io.EOF {
 		return 0, bad("a tree ends in the middle of an entry")
 	}
-	t.start++
 	return c, err
 }
 
@@ -107,7 +93,6 @@ func (t *TreeReader) Next() (TreeEntry, error) {
 	if err != nil {
 		return TreeEntry{}, err
 	}
-	t.start++
 	var mode Mode
 	for digits := 0; c != ' '; digits++ {
 		if c < '0' || c > '7' || digits == 6 {
