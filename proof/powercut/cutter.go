@@ -70,9 +70,16 @@ func (c *cutter) run(cuts int) error {
 func (c *cutter) live(scratch, socket string, judge *judge) (whole bool, err error) {
 	s := c.tally.setting
 	c.disk.PowerOn()
+	sync, repair := "sync", "norepair"
+	if s.damage != "" {
+		sync = s.damage
+	}
+	if judge.hurt {
+		repair = "repair"
+	}
 	lines, stop, err := c.machine.wake(scratch, socket, wire.Task{
 		FileSystem: s.fs,
-		Args:       []string{"/data", s.layout, "sync=" + map[bool]string{true: "no", false: "yes"}[s.damage == "nosync"], fmt.Sprint(c.rand.Uint64() >> 1)},
+		Args:       []string{"/data", s.fs, s.layout, sync, repair, fmt.Sprint(c.rand.Uint64() >> 1)},
 	})
 	if err != nil {
 		return false, err

@@ -138,8 +138,11 @@ func TestJudge(t *testing.T) {
 		{"promised and lost", "MAY 1|ACK 1|CHECK 0", "found version 0 where only [1] may be"},
 		{"a check decides", "MAY 1|CHECK 0|CHECK 1", "found version 1 where only [0] may be"},
 		{"back again", "MAY 1|ACK 1|MAY 0|CHECK 0", ""},
+		{"one of two", "MAY 2|CHECK 2 0|CHECK 0", ""},
+		{"no third", "MAY 2|ACK 2 1|CHECK 0", "found version 0 where only [1 2] may be"},
 		{"broken", "BROKEN a b", "a b"},
 		{"nonsense", "ACK x", `the guest says ACK "x"`},
+		{"nothing said", "ACK", "the guest says ACK and no version"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			j, wrong := newJudge(), ""

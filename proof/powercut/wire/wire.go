@@ -24,10 +24,12 @@ const (
 	Waiting     = "WAITING"     // for a task; the host may take its snapshot
 	Mounted     = "MOUNTED"     // the disk
 	Unmountable = "UNMOUNTABLE" // the file system itself did not survive
-	Check       = "CHECK"       // N: the tree is whole, and exactly version N
+	Check       = "CHECK"       // N [M]: the tree is whole, and exactly version N; from now on only N, or M, may be found
 	Broken      = "BROKEN"      // TEXT: the tree, or the record, is wrong
 	May         = "MAY"         // N: from now on version N may be found too
-	Ack         = "ACK"         // N: from now on only version N may be found
+	Ack         = "ACK"         // N [M]: from now on only version N, or M, may be found
+	Hurt        = "HURT"        // from now on the tree may be found damaged, and is to be repaired
+	Mended      = "MENDED"      // from now on it may not
 	Did         = "DID"         // WORD: something was done, for the tally
 	Fatal       = "FATAL"       // TEXT: the proof itself does not work
 )
