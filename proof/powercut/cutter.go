@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"sync"
 	"time"
@@ -79,6 +80,7 @@ func (c *cutter) live(scratch, socket string, judge *judge) (whole bool, err err
 	}
 	lines, stop, err := c.machine.wake(scratch, socket, wire.Task{
 		FileSystem: s.fs,
+		Options:    map[string]string{"vfat": "errors=continue"}[s.fs],
 		Args:       []string{"/data", s.fs, s.layout, sync, repair, fmt.Sprint(c.rand.Uint64() >> 1)},
 	})
 	if err != nil {
@@ -123,6 +125,11 @@ func (c *cutter) live(scratch, socket string, judge *judge) (whole bool, err err
 			}
 			lost := c.disk.Lose(fate, c.rand)
 			c.tally.cut(fate, lost, checked)
+			if s.fs == "vfat" {
+				if err := c.fsck(scratch); err != nil {
+					return false, err
+				}
+			}
 			return true, nil
 		case wire.Fatal:
 			return false, errors.New(text)
@@ -168,6 +175,26 @@ func (c *cutter) save() {
 	if err := os.WriteFile(name, c.disk.media, 0o644); err == nil {
 		fmt.Println("the disk is kept in", name)
 	}
+}
+
+// fsck does to a FAT disk what every distribution does to one at boot. Other
+// file systems mend themselves when they are mounted.
+func (c *cutter) fsck(scratch string) error {
+	file := filepath.Join(scratch, "image")
+	if err := os.WriteFile(file, c.disk.media, 0o644); err != nil {
+		return err
+	}
+	// 1: errors were found and mended.
+	out, err := exec.Command("fsck.vfat", "-a", "-w", file).CombinedOutput()
+	var exit *exec.ExitError
+	if err != nil && (!errors.As(err, &exit) || exit.ExitCode() > 1) {
+		return fmt.Errorf("fsck.vfat: %w\n%s", err, out)
+	}
+	b, err := os.ReadFile(file)
+	if err == nil {
+		c.disk.Format(b)
+	}
+	return err
 }
 
 var empty struct {

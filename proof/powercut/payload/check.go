@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/godwit-ota/godwit"
@@ -23,6 +24,8 @@ func (d *device) treeDir() string {
 	}
 	return filepath.Join(d.dir, store.Current)
 }
+
+var remnant = regexp.MustCompile(`^[^a-z]{1,6}~[0-9]+(\.[^a-z]{0,3})?$`)
 
 const foreignName, foreignText = "beside/foreign", "not Godwit's business"
 
@@ -60,6 +63,14 @@ func (d *device) check(n int) error {
 			return err
 		}
 		switch first, _, _ := strings.Cut(name, "/"); {
+		case !d.modes && remnant.MatchString(e.Name()):
+			// FAT keeps a long name in other sectors than the file's entry. When a
+			// cut loses them, the file is left with its short name, and nobody
+			// can know whose it was.
+			if e.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
 		case d.layout == store.InPlace && (first == ".godwit" || first == "beside" || name == store.VersionFile), name == "lost+found":
 			if e.IsDir() {
 				return fs.SkipDir

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"strconv"
 	"time"
 
@@ -58,6 +59,13 @@ type device struct {
 
 // live ends only with what is wrong.
 func (d *device) live(sync, repair bool) error {
+	// What fsck.vfat -a makes of clusters that belong to nobody.
+	lost, _ := filepath.Glob(filepath.Join(d.dir, "FSCK*.REC"))
+	for _, name := range lost {
+		if err := os.Remove(name); err != nil {
+			return err
+		}
+	}
 	root, err := vfs.OS(d.dir)
 	if err != nil {
 		return err
