@@ -206,3 +206,9 @@ func badName(text string, name []byte) error {
 	return godwit.Fail(godwit.CodeBadPath, nil, text,
 		"such a tree cannot be installed, and git itself does not make one: look at who wrote this commit")
 }
+
+// Compare orders entries as trees have them. Entries that differ only in kind
+// (a file and a directory of one name) differ.
+func (e TreeEntry) Compare(other TreeEntry) int {
+	return compareNames(e.Name, e.Mode == ModeDir, other.Name, other.Mode == ModeDir)
+}

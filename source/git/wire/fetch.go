@@ -25,7 +25,17 @@ type FetchRequest struct {
 	ThinPack   bool // deltas may be against objects that Have implies
 	OfsDelta   bool // deltas may name their base by its place in the pack
 	IncludeTag bool // send annotated tags of what is sent
+
+	// Negotiate lets a version 2 server send the pack only if something in Have
+	// is part of the history of what is wanted. Otherwise Fetch fails with
+	// ErrNotReady in the chain, and FetchInfo.Common says what of Have the server
+	// knows. A version 0 server always sends the pack.
+	Negotiate bool
 }
+
+// ErrNotReady is the answer to FetchRequest.Negotiate of a server that would
+// rather hear more before it sends a pack.
+var ErrNotReady = errors.New("the server found nothing in common and sends no pack")
 
 // FetchInfo is what a server says before the pack.
 type FetchInfo struct {
@@ -93,7 +103,9 @@ func (r *FetchRequest) write2(w io.Writer, caps *Capabilities, agent string) err
 		p.line("want ", id)
 	}
 	r.writeHaves(&p, caps)
-	p.line("done")
+	if !r.Negotiate {
+		p.line("done")
+	}
 	p.flush()
 	return p.err
 }
@@ -189,7 +201,7 @@ func readSections2(p *pktReader, caps *Capabilities) (FetchInfo, error) {
 				break
 			}
 			if kind == pktFlush && !ready {
-				return info, errors.New("the server found nothing in common and sends no pack")
+				return info, ErrNotReady
 			}
 			if kind != pktData || lines > maxInfoLines {
 				return info, fmt.Errorf("%w: a %s packet within a section", errMalformed, kind)

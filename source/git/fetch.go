@@ -1,0 +1,338 @@
+package git
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"io/fs"
+	"iter"
+	"slices"
+
+	"github.com/godwit-ota/godwit"
+	"github.com/godwit-ota/godwit/source/git/object"
+	"github.com/godwit-ota/godwit/source/git/wire"
+	"github.com/godwit-ota/godwit/vfs"
+)
+
+// Fetch brings the contents that want names into into, as far as they are not
+// there. Contents that came along unasked are handed over too.
+//
+// It tries what costs least first: packs that are here already; the changes
+// against an installed release; everything but what is here; and single
+// contents by their ids.
+func (s *Source) Fetch(ctx context.Context, rel godwit.Release, want godwit.Listing, into godwit.Objects) error {
+	commit, err := object.ParseID(rel.Commit)
+	if err != nil {
+		return err
+	}
+	if err := s.open(commit); err != nil {
+		return err
+	}
+	if s.described != commit {
+		s.bases = nil
+	}
+	if err := s.absorb(into); err != nil {
+		return err
+	}
+	left, err := s.count(want, into)
+	if left == 0 || err != nil {
+		return err
+	}
+	caps, err := s.remote.Capabilities(ctx)
+	if err != nil {
+		return err
+	}
+	info, err := s.cache.commit(commit)
+	if err != nil {
+		return err
+	}
+	job := fetchJob{s: s, want: want, into: into, root: info.Tree, tip: rel.Tip, shallow: caps.Shallow}
+	type step struct {
+		use bool
+		run func(context.Context) error
+	}
+	for _, st := range []step{
+		{len(s.bases) > 0, func(ctx context.Context) error { return job.tree(ctx, s.bases, true) }},
+		{len(s.bases) == 0 || !caps.WantAny, func(ctx context.Context) error { return job.tree(ctx, nil, true) }},
+		{caps.WantAny, job.single},
+		{!caps.WantAny, func(ctx context.Context) error { return job.tree(ctx, nil, false) }},
+	} {
+		if !st.use {
+			continue
+		}
+		if err := st.run(ctx); err != nil {
+			return err
+		}
+		if left, err = s.count(want, into); left == 0 || err != nil {
+			return err
+		}
+	}
+	for e, err := range want {
+		if err == nil && into.Has(e.Digest) {
+			continue
+		}
+		if err == nil {
+			err = godwit.Fail(godwit.CodeMissingObject, nil, "the host did not send the content of "+quote(e.Path)+", "+e.Digest.Hex(),
+				"try again; if it stays, the repository is damaged: run git fsck on it")
+		}
+		return err
+	}
+	return nil
+}
+
+// count is the number of wanted entries whose content is not here.
+func (s *Source) count(want godwit.Listing, into godwit.Objects) (n int, err error) {
+	c := missing(want, into, s.cache.format.Algorithm())
+	defer c.stop()
+	for ; c.ok; c.advance() {
+		n++
+	}
+	return n, c.err
+}
+
+// A fetchJob is one call of Fetch.
+type fetchJob struct {
+	s       *Source
+	want    godwit.Listing
+	into    godwit.Objects
+	root    object.ID // the release's tree
+	tip     godwit.Tip
+	shallow bool
+}
+
+// tree asks for the release with its contents, as deltas against bases where
+// there are any, and without what need not be sent if sparing.
+func (j *fetchJob) tree(ctx context.Context, bases []object.ID, sparing bool) error {
+	s := j.s
+	var old object.ID
+	if len(bases) > 0 {
+		info, err := s.cache.commit(bases[0])
+		if err != nil {
+			return nil // damaged since: the next step does without
+		}
+		old = info.Tree
+		found, _, err := s.haves(j.root, old, j.want, j.into, nil)
+		if err != nil {
+			return err
+		}
+		if found == 0 {
+			return nil // the server takes everything for installed
+		}
+	}
+	req := wire.FetchRequest{Want: []string{j.tip.Commit}, ThinPack: true, OfsDelta: true}
+	if j.shallow {
+		req.Depth = 1
+		for _, b := range bases {
+			req.Shallow = append(req.Shallow, b.String())
+		}
+	}
+	var haveErr error
+	req.Have = func(yield func(string) bool) {
+		for _, b := range bases {
+			if !yield(b.String()) {
+				return
+			}
+		}
+		if sparing {
+			_, _, err := s.haves(j.root, old, j.want, j.into, func(id object.ID) bool { return yield(id.String()) })
+			if err != nil && haveErr == nil {
+				haveErr = err
+			}
+		}
+	}
+	pack, _, err := s.remote.Fetch(ctx, req)
+	if haveErr != nil {
+		err = haveErr
+	}
+	return j.stage(pack, err)
+}
+
+// maxSingle is how many contents one request names.
+const maxSingle = 256
+
+// single asks for contents by their ids. They come whole.
+func (j *fetchJob) single(ctx context.Context) error {
+	next, stop := iter.Pull(j.missingIDs())
+	defer stop()
+	for {
+		var ids []string
+		for len(ids) < maxSingle {
+			id, ok := next()
+			if !ok {
+				break
+			}
+			ids = append(ids, id.String())
+		}
+		slices.Sort(ids)
+		ids = slices.Compact(ids)
+		if len(ids) == 0 {
+			return nil
+		}
+		pack, _, err := j.s.remote.Fetch(ctx, wire.FetchRequest{Want: ids, OfsDelta: true})
+		if err := j.stage(pack, err); err != nil {
+			return err
+		}
+	}
+}
+
+func (j *fetchJob) missingIDs() iter.Seq[object.ID] {
+	return func(yield func(object.ID) bool) {
+		c := missing(j.want, j.into, j.s.cache.format.Algorithm())
+		defer c.stop()
+		for ; c.ok; c.advance() {
+			if !yield(c.id) {
+				return
+			}
+		}
+	}
+}
+
+// stage unpacks what a request brought.
+func (j *fetchJob) stage(pack io.ReadCloser, err error) error {
+	if err != nil {
+		return err
+	}
+	defer pack.Close()
+	j.s.unpack.Progress = j.s.progress(godwit.StageFetch)
+	_, err = j.s.unpack.Unpack(pack, &blobSink{into: j.into})
+	return err
+}
+
+// blobSink hands contents on and passes everything else over.
+type blobSink struct {
+	into godwit.Objects
+	err  error // of into
+}
+
+func (b *blobSink) Create(kind object.Type, size int64) (object.Writer, error) {
+	if kind != object.Blob {
+		return nil, nil
+	}
+	n, err := b.into.Create(size)
+	if err != nil {
+		b.err = err
+		return nil, err
+	}
+	return blobWriter{n, b}, nil
+}
+
+func (b *blobSink) Base(id object.ID) (object.Base, object.Type, error) {
+	o, err := b.into.Open(id.Blob())
+	return o, object.Blob, err
+}
+
+type blobWriter struct {
+	godwit.NewObject
+	sink *blobSink
+}
+
+func (w blobWriter) Write(p []byte) (int, error) {
+	n, err := w.NewObject.Write(p)
+	if err != nil {
+		w.sink.err = err
+	}
+	return n, err
+}
+
+func (w blobWriter) Commit(id object.ID) error {
+	err := w.NewObject.Commit(id.Blob())
+	if err != nil {
+		w.sink.err = err
+	}
+	return err
+}
+
+// absorb hands over the contents of packs that Describe kept, and removes them.
+func (s *Source) absorb(into godwit.Objects) error {
+	for len(s.cache.spools) > 0 {
+		name := s.cache.spools[0]
+		sink := &blobSink{into: into}
+		if err := s.readSpool(name, sink); err != nil {
+			if sink.err != nil {
+				return err // the device's: the pack is still good
+			}
+			// It was cut, or damaged since. What came before is staged.
+			s.cfg.Events.Say(godwit.StageFetch, godwit.Debug, name+" ends early: "+err.Error())
+		}
+		s.cache.remove(name)
+		s.cache.spools = s.cache.spools[1:]
+	}
+	return nil
+}
+
+func (s *Source) readSpool(name string, sink object.Sink) error {
+	f, err := s.cfg.State.Open(name, vfs.Read)
+	if err != nil {
+		return diskError(err)
+	}
+	defer f.Close()
+	s.unpack.Progress = nil
+	_, err = s.unpack.Unpack(f, sink)
+	return err
+}
+
+// spooledHaves adds the contents that lie in packs of cut exchanges to a list
+// of what is here. Those that are deltas against installed files are not found:
+// here is no way to read these.
+func (s *Source) spooledHaves(bases iter.Seq[string]) (iter.Seq[string], error) {
+	name := s.cache.folder + "/haves"
+	f, err := newTemporary(s.cfg.State, name)
+	if err != nil {
+		return nil, diskError(err)
+	}
+	defer f.Close()
+	w := bufio.NewWriterSize(f, 4<<10)
+	for _, sp := range s.cache.spools {
+		s.readSpool(sp, idSink{w}) // it is cut: an error is expected
+	}
+	if err := w.Flush(); err != nil {
+		return nil, diskError(err)
+	}
+	return func(yield func(string) bool) {
+		for b := range bases {
+			if !yield(b) {
+				return
+			}
+		}
+		f, err := s.cfg.State.Open(name, vfs.Read)
+		if err != nil {
+			return
+		}
+		defer f.Close()
+		r := bufio.NewReaderSize(f, 4<<10)
+		for sum := make([]byte, s.cache.format.Size()); ; {
+			if _, err := io.ReadFull(r, sum); err != nil {
+				return
+			}
+			id := object.MakeID(s.cache.format, sum)
+			if !yield(id.String()) {
+				return
+			}
+		}
+	}, nil
+}
+
+func newTemporary(fsys vfs.FS, name string) (vfs.File, error) {
+	if err := fsys.Remove(name); err != nil && !isAbsent(err) {
+		return nil, err
+	}
+	return fsys.Open(name, vfs.Write|vfs.Excl)
+}
+
+// idSink writes down the ids of contents.
+type idSink struct{ w io.Writer }
+
+func (idSink) Base(object.ID) (object.Base, object.Type, error) { return nil, 0, fs.ErrNotExist }
+
+func (s idSink) Create(kind object.Type, size int64) (object.Writer, error) {
+	if kind != object.Blob {
+		return nil, nil
+	}
+	return idWriter(s), nil
+}
+
+type idWriter idSink
+
+func (idWriter) Write(p []byte) (int, error) { return len(p), nil }
+func (w idWriter) Commit(id object.ID) error { _, err := w.w.Write(id.Sum()); return err }
+func (idWriter) Abort()                      {}
