@@ -162,6 +162,7 @@ func (s *Store) buildInPlace(o *Objects, b *Pending) error {
 	if err := s.empty("put"); err != nil {
 		return err
 	}
+	spares := folders{s: s}
 	for p, err := range godwit.Merge(b.survey.Installed, s.listing(b.Version.Listing)) {
 		if err != nil {
 			return err
@@ -176,6 +177,9 @@ func (s *Store) buildInPlace(o *Objects, b *Pending) error {
 		}
 		if p.B != nil {
 			if err := o.place(*p.B, s.putName(b.steps), false); err != nil {
+				return err
+			}
+			if err := spares.prepare(path.Dir(p.B.Path)); err != nil {
 				return err
 			}
 			b.steps++
@@ -209,31 +213,6 @@ func (s *Store) keep(o *Objects, e godwit.Entry) error {
 		as.Mode = godwit.File
 	}
 	return o.placeFrom(e.Path, info, as, name, false)
-}
-
-// empty removes all that lies in a folder of the state.
-func (s *Store) empty(folder string) error {
-	var names []string
-	for {
-		names = names[:0]
-		err := s.fs.ReadDir(s.state(folder), func(i vfs.Info) error {
-			if names = append(names, i.Name); len(names) == 256 {
-				return errEnough
-			}
-			return nil
-		})
-		if err != nil && err != errEnough {
-			return diskError(err, "the state folder cannot be read")
-		}
-		for _, n := range names {
-			if err := vfs.RemoveAll(s.fs, s.state(folder+"/"+n)); err != nil {
-				return diskError(err, "the state folder cannot be cleared")
-			}
-		}
-		if err == nil {
-			return nil
-		}
-	}
 }
 
 // Discard gives back the space of all that an unfinished update has staged and

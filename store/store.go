@@ -137,10 +137,8 @@ func (s *Store) Lock() (unlock func(), err error) {
 	if s.locked {
 		return nil, errors.New("store: locked twice")
 	}
-	for _, d := range []string{s.opt.State, s.state("stage"), s.state("list"), s.state("keep"), s.state("put")} {
-		if err := vfs.MkdirAll(s.fs, d); err != nil {
-			return nil, diskError(err, "the state folder cannot be made")
-		}
+	if err := s.makeState(); err != nil {
+		return nil, diskError(err, "the state folder cannot be made")
 	}
 	release, err := s.fs.Lock(s.state("lock"))
 	if errors.Is(err, vfs.ErrLocked) {

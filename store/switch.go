@@ -248,44 +248,66 @@ func (s *Store) settleSlot(fresh *Pending) error {
 // which of the removals and renames a power cut undoes.
 func (s *Store) settleInPlace(fresh *Pending) error {
 	v := s.rec.Running
-	for p, err := range godwit.Merge(s.listing(s.rec.Leaving.Listing), s.listing(v.Listing)) {
-		if err != nil {
-			return err
-		}
-		if p.B != nil {
-			continue
-		}
-		if i, err := s.fs.Lstat(p.A.Path); err == nil && i.Type != vfs.Dir {
-			if err := s.remove(p.A.Path); err != nil {
+	t, err := s.Traits()
+	if err != nil {
+		return err
+	}
+	err = s.eachLeft(func(name string) error {
+		if i, err := s.fs.Lstat(name); err == nil && i.Type != vfs.Dir {
+			if err := s.remove(name); err != nil {
 				return err
 			}
 		} else if err != nil && !isAbsent(err) {
-			return diskError(err, strconv.Quote(p.A.Path)+" cannot be read")
+			return diskError(err, strconv.Quote(name)+" cannot be read")
 		}
-		if err := s.removeEmpty(path.Dir(p.A.Path)); err != nil {
-			return err
+		if t.CaseSensitive {
+			return nil
 		}
+		return s.removeEmpty(path.Dir(name)) // a folder may come back in another spelling
+	})
+	if err != nil {
+		return err
 	}
+	var missing error
 	if fresh == nil {
-		missing, err := s.mend(".", v)
+		missing, err = s.mend(".", v)
+	} else {
+		err = s.putAll(fresh)
+	}
+	if err == nil {
+		err = s.eachLeft(func(name string) error { return s.removeEmpty(path.Dir(name)) })
+	}
+	if err != nil {
+		return err
+	}
+	return missing
+}
+
+// eachLeft calls fn for every path that only the version being left has.
+func (s *Store) eachLeft(fn func(name string) error) error {
+	for p, err := range godwit.Merge(s.listing(s.rec.Leaving.Listing), s.listing(s.rec.Running.Listing)) {
+		if err == nil && p.B == nil {
+			err = fn(p.A.Path)
+		}
 		if err != nil {
 			return err
 		}
-		return missing
 	}
-	n, made := 0, "."
-	for p, err := range godwit.Merge(fresh.survey.Installed, s.listing(v.Listing)) {
+	return nil
+}
+
+// putAll renames what Build prepared to where it belongs.
+func (s *Store) putAll(fresh *Pending) error {
+	n, dirs := 0, folders{s: s}
+	for p, err := range godwit.Merge(fresh.survey.Installed, s.listing(s.rec.Running.Listing)) {
 		if err != nil {
 			return err
 		}
 		if p.B == nil || !differs(p) {
 			continue
 		}
-		if d := path.Dir(p.B.Path); d != made {
-			if err := vfs.MkdirAll(s.fs, d); err != nil {
-				return diskError(err, "a folder cannot be made")
-			}
-			made = d
+		if err := s.makeWay(&dirs, p.B.Path); err != nil {
+			return err
 		}
 		if err := s.fs.Rename(s.putName(n), p.B.Path); err != nil {
 			return diskError(err, strconv.Quote(p.B.Path)+" cannot be put in place")
@@ -295,21 +317,37 @@ func (s *Store) settleInPlace(fresh *Pending) error {
 	return nil
 }
 
-// removeEmpty removes dir and the folders above it as far as they are empty.
-func (s *Store) removeEmpty(dir string) error {
-	for ; dir != "."; dir = path.Dir(dir) {
-		err := s.fs.ReadDir(dir, func(vfs.Info) error { return errEnough })
-		if err == errEnough {
-			return nil
-		}
-		if err == nil {
-			err = s.fs.Remove(dir)
-		}
-		if err != nil && !isAbsent(err) {
-			return diskError(err, "the empty folder "+strconv.Quote(dir)+" cannot be removed")
-		}
+// makeWay makes the folders that name lies in, and removes the empty folders
+// that lie in its place.
+func (s *Store) makeWay(dirs *folders, name string) error {
+	if err := dirs.ensure(path.Dir(name)); err != nil {
+		return err
+	}
+	if i, err := s.fs.Lstat(name); err == nil && i.Type == vfs.Dir {
+		return s.removeFolders(name)
 	}
 	return nil
+}
+
+// removeFolders removes dir, which may hold folders and nothing else.
+func (s *Store) removeFolders(dir string) error {
+	var below []string
+	err := s.fs.ReadDir(dir, func(i vfs.Info) error {
+		if i.Type != vfs.Dir {
+			return foreign(dir+"/"+i.Name, dir)
+		}
+		below = append(below, dir+"/"+i.Name)
+		return nil
+	})
+	for _, d := range below {
+		if err == nil {
+			err = s.removeFolders(d)
+		}
+	}
+	if err == nil {
+		err = s.fs.Remove(dir)
+	}
+	return diskError(err, "the folder "+strconv.Quote(dir)+" is in the way")
 }
 
 // mend hashes every file of version v below dir and replaces those that are not
@@ -319,17 +357,26 @@ func (s *Store) mend(dir string, v Version) (missing, err error) {
 	if l := s.rec.Leaving; !l.IsZero() {
 		o.trees = append(o.trees, indexedTree{dir: s.Tree(l), listing: l.Listing})
 	}
-	fix := s.state("put/fix")
+	fix, dirs := s.state("put/fix"), folders{s: s}
 	for e, err := range s.listing(v.Listing) {
 		if err != nil {
 			return nil, err
 		}
 		dst := path.Join(dir, e.Path)
-		right, err := s.isRight(dst, e)
+		found, err := s.look(dst, e.Digest.Algorithm)
 		if err != nil {
 			return nil, err
 		}
-		if right {
+		whole := found != nil && found.Digest == e.Digest
+		if whole && s.sameMode(found.Mode, e.Mode) {
+			continue
+		}
+		if whole && found.Mode != godwit.Symlink && e.Mode != godwit.Symlink {
+			// This may be the only copy of the content, so it is not replaced by
+			// one that is not durable yet.
+			if err := s.fs.SetExec(dst, e.Mode == godwit.Executable); err != nil {
+				return nil, diskError(err, "the mode of "+strconv.Quote(e.Path)+" cannot be changed")
+			}
 			continue
 		}
 		if err := vfs.RemoveAll(s.fs, fix); err != nil {
@@ -343,7 +390,14 @@ func (s *Store) mend(dir string, v Version) (missing, err error) {
 		if err != nil {
 			return nil, err
 		}
-		err = vfs.MkdirAll(s.fs, path.Dir(dst))
+		if s.opt.Layout == InPlace {
+			err = s.makeWay(&dirs, dst)
+		} else {
+			err = vfs.MkdirAll(s.fs, path.Dir(dst))
+		}
+		if err == nil && whole {
+			err = s.fs.Sync() // a link whose target is the content: the only copy
+		}
 		if err == nil {
 			err = s.fs.Rename(fix, dst)
 		}
@@ -357,6 +411,10 @@ func (s *Store) mend(dir string, v Version) (missing, err error) {
 // writeVersionFile tells applications what runs.
 func (s *Store) writeVersionFile() error {
 	v := s.rec.Running
+	// FAT may keep both names of an interrupted rename.
+	if err := s.remove(VersionFile + ".new"); err != nil {
+		return err
+	}
 	if v.ID == BeforeGodwit {
 		return s.remove(VersionFile)
 	}

@@ -111,7 +111,11 @@ func (o *OSFS) ReadDir(name string, fn func(Info) error) error {
 				continue
 			}
 			if err != nil {
-				return err
+				// A name that a power cut has left without what it stands for.
+				if err := fn(Info{Name: e.Name(), Type: Other}); err != nil {
+					return err
+				}
+				continue
 			}
 			if err := fn(info(i)); err != nil {
 				return err
