@@ -87,7 +87,7 @@ func (d *decoder) unknownSection(p pair) {
 		what = "key " + strconv.Quote(p.name) + " outside of any section"
 	}
 	hint := "the sections are " + strings.Join(names, ", ")
-	if near := nearest(p.name, names); near != "" {
+	if near := Nearest(p.name, names); near != "" {
 		hint = "did you mean [" + near + "]?"
 	} else if s := sectionsWith(p.name); s != "" {
 		hint = "did you mean " + s + "?"
@@ -97,7 +97,7 @@ func (d *decoder) unknownSection(p pair) {
 
 func (d *decoder) unknownKey(section string, kv pair, keys []string) {
 	hint := "the keys of [" + section + "] are " + strings.Join(keys, ", ")
-	if near := nearest(kv.name, keys); near != "" {
+	if near := Nearest(kv.name, keys); near != "" {
 		hint = "did you mean " + strconv.Quote(near) + "?"
 	} else if s := sectionsWith(kv.name); s != "" {
 		hint = "did you mean " + s + "?"
@@ -299,9 +299,9 @@ func orList(all []string) string {
 	return strings.Join(q[:len(q)-1], ", ") + " or " + q[len(q)-1]
 }
 
-// nearest returns the one of names that a typing mistake away from name would
+// Nearest returns the one of names that a typing mistake away from name would
 // give, "" if none is near.
-func nearest(name string, names []string) string {
+func Nearest(name string, names []string) string {
 	fold := func(s string) string { return strings.ToLower(strings.NewReplacer("-", "", "_", "").Replace(s)) }
 	best, at := "", 1+max(1, len(name)/3)
 	for _, n := range names {

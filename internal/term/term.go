@@ -232,8 +232,8 @@ func ExitCode(err error) int {
 // ExitAvailable is the exit code of `check` when there is something newer.
 const ExitAvailable = 3
 
-// ExitMeanings says what each exit code means.
-var ExitMeanings = map[int]string{
+// exitMeanings says what each exit code means.
+var exitMeanings = [...]string{
 	0:             "done, or nothing to do",
 	1:             "failed",
 	2:             "wrong usage or configuration",
@@ -243,6 +243,18 @@ var ExitMeanings = map[int]string{
 	6:             "the network or the host cannot be reached, try again",
 	7:             "rolled back",
 }
+
+// ExitCodes lists the exit codes.
+func ExitCodes() []int {
+	codes := make([]int, len(exitMeanings))
+	for i := range codes {
+		codes[i] = i
+	}
+	return codes
+}
+
+// ExitMeaning says what an exit code means.
+func ExitMeaning(code int) string { return exitMeanings[code] }
 
 const (
 	red    = "\x1b[1;31m"

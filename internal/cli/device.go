@@ -1,0 +1,301 @@
+package cli
+
+import (
+	"context"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/godwit-ota/godwit"
+	"github.com/godwit-ota/godwit/engine"
+	"github.com/godwit-ota/godwit/internal/term"
+	"github.com/godwit-ota/godwit/plan"
+	"github.com/godwit-ota/godwit/store"
+)
+
+// deviceVerbs are the commands that work on a tree.
+func (c *command) deviceVerbs() []verb {
+	return []verb{c.initVerb(), c.checkVerb(), c.updateVerb(), c.statusVerb(), c.confirmVerb(), c.rollbackVerb(), c.recoverVerb(), c.verifyVerb()}
+}
+
+// withEngine makes the engine that the configuration describes and gives it to
+// fn.
+func (c *command) withEngine(fn func(*engine.Engine) error) error {
+	cfg, err := c.loadConfig()
+	if err != nil {
+		return err
+	}
+	d, err := c.open(cfg)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	return fn(d.engine)
+}
+
+type versionJSON struct {
+	Commit string `json:"commit"`
+	Ref    string `json:"ref,omitempty"`
+	Name   string `json:"name,omitempty"`
+	Tag    string `json:"tag,omitempty"`
+	Time   string `json:"time,omitempty"`  // of the commit or tag
+	Since  string `json:"since,omitempty"` // when this device switched to it
+	Policy string `json:"policy,omitempty"`
+}
+
+func jsonVersion(v store.Version) *versionJSON {
+	if v.IsZero() {
+		return nil
+	}
+	return &versionJSON{Commit: v.ID, Ref: v.Ref, Name: v.Name, Tag: v.Tag, Time: stamp(v.Time), Since: stamp(v.At), Policy: v.Policy}
+}
+
+// title names a version for people.
+func title(v store.Version) string {
+	switch {
+	case v.IsZero():
+		return "nothing"
+	case v.ID == store.BeforeGodwit:
+		return "the files from before Godwit"
+	}
+	return named(v.Name, v.ID)
+}
+
+func named(name, commit string) string {
+	if name == "" || strings.HasPrefix(commit, name) {
+		return short(commit)
+	}
+	return name + " (" + short(commit) + ")"
+}
+
+func short(commit string) string { return commit[:min(10, len(commit))] }
+
+type checkJSON struct {
+	Type      string       `json:"type"` // "check"
+	Available bool         `json:"available"`
+	Rejected  bool         `json:"rejected"`
+	Reason    string       `json:"reason"`
+	Ref       string       `json:"ref"`
+	Commit    string       `json:"commit"`
+	Running   *versionJSON `json:"running"`
+}
+
+func (c *command) checkVerb() verb {
+	return verb{
+		name: "check", short: "ask whether there is something newer for this device",
+		long:     "Ask the repository, with one request, whether there is something newer for this device. Nothing is installed.",
+		examples: []string{"godwit check", "godwit check; [ $? -eq 3 ] && godwit update"},
+		exits:    []int{0, 1, 2, 3, 4, 5, 6},
+		run: func(ctx context.Context, _ string) error {
+			return c.withEngine(func(e *engine.Engine) error {
+				r, err := e.Check(ctx)
+				if err != nil {
+					return err
+				}
+				p, name := c.printer(), named(refName(r.Tip.Ref), r.Tip.Commit)
+				p.Emit(checkJSON{"check", r.Available, r.Rejected, r.Reason, r.Tip.Ref, r.Tip.Commit, jsonVersion(r.Running)})
+				switch {
+				case r.Available:
+					c.exit = term.ExitAvailable
+					p.Printf("%s is available, and %s runs: %s\n", name, title(r.Running), r.Reason)
+				case r.Rejected:
+					c.exit = 4
+					p.Printf("%s is available, but %s\n", name, r.Reason)
+				default:
+					p.Printf("up to date: %s runs\n", title(r.Running))
+				}
+				return nil
+			})
+		},
+	}
+}
+
+func refName(ref string) string {
+	for _, prefix := range []string{"refs/tags/", "refs/heads/"} {
+		if name, ok := strings.CutPrefix(ref, prefix); ok {
+			return name
+		}
+	}
+	return ref
+}
+
+type resultJSON struct {
+	Type     string         `json:"type"` // "result"
+	Command  string         `json:"command"`
+	Outcome  engine.Outcome `json:"outcome"`
+	From     *versionJSON   `json:"from"`
+	To       *versionJSON   `json:"to"`
+	Reason   string         `json:"reason,omitempty"`
+	Reboot   bool           `json:"reboot,omitempty"`
+	Sent     int64          `json:"sent,omitempty"`
+	Received int64          `json:"received,omitempty"`
+}
+
+// result prints what a command did, also when it ended with an error after it
+// had done something.
+func (c *command) result(cmd string, r engine.Result, err error) error {
+	p := c.printer()
+	if err != nil {
+		if r.Outcome == engine.RolledBack {
+			p.Emit(c.resultJSON(cmd, r))
+		}
+		return err
+	}
+	p.Emit(c.resultJSON(cmd, r))
+	to := title(r.To)
+	switch r.Outcome {
+	case engine.UpToDate:
+		p.Printf("up to date: %s runs\n", to)
+	case engine.Updated:
+		p.Printf("updated: %s runs, it was %s%s\n", to, title(r.From), traffic(r))
+	case engine.OnTrial:
+		p.Printf("%s runs, on trial%s\n", to, because(r.Reason))
+	case engine.Confirmed:
+		p.Printf("confirmed: %s stays\n", to)
+	case engine.RolledBack:
+		p.Printf("rolled back: %s runs, it was %s\n", to, title(r.From))
+	case engine.Recovered:
+		p.Printf("recovered: %s runs%s\n", to, because(r.Reason))
+	case engine.Nothing:
+		p.Printf("nothing to do%s\n", because(r.Reason))
+	}
+	return nil
+}
+
+func (c *command) resultJSON(cmd string, r engine.Result) resultJSON {
+	return resultJSON{"result", cmd, r.Outcome, jsonVersion(r.From), jsonVersion(r.To), r.Reason, r.Reboot, r.Sent, r.Received}
+}
+
+// traffic tells what crossed the network.
+func traffic(r engine.Result) string {
+	if r.Sent+r.Received == 0 {
+		return ""
+	}
+	return "; " + plan.Bytes(r.Received) + " received, " + plan.Bytes(r.Sent) + " sent"
+}
+
+func because(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return ": " + reason
+}
+
+func (c *command) updateVerb() verb {
+	var opt engine.UpdateOptions
+	return verb{
+		name: "update", use: "[--dry-run] [--force]", short: "fetch the newest version, switch to it, and see whether it works",
+		long: "Ask for something newer, fetch what is missing, switch to it, restart the application, and wait until the new version has proved that it works. If it does not, the old version comes back, and this release is not tried again.\n\n" +
+			"An update that is interrupted, even by a power cut, leaves the old version or the new one; the next run goes on from what was already fetched.",
+		examples: []string{"godwit update", "godwit update --dry-run", "godwit update --json >>/var/log/godwit.jsonl"},
+		exits:    []int{0, 1, 2, 4, 5, 6, 7},
+		flags: func(f *pflag.FlagSet) {
+			f.BoolVarP(&opt.DryRun, "dry-run", "n", false, "print the plan: files, bytes and why; install nothing")
+			f.BoolVarP(&opt.Force, "force", "f", false, "install even what runs already, or what failed here before")
+		},
+		run: func(ctx context.Context, _ string) error {
+			return c.withEngine(func(e *engine.Engine) error {
+				r, err := e.Update(ctx, opt)
+				if err == nil && opt.DryRun && r.Plan != nil {
+					if err := c.printer().Plan(r.Plan, title(r.From), title(r.To)); err != nil {
+						return err
+					}
+				}
+				return c.result("update", r, err)
+			})
+		},
+	}
+}
+
+func (c *command) confirmVerb() verb {
+	var wait bool
+	return verb{
+		name: "confirm", use: "[--wait]", short: "keep the running version, which is on trial",
+		long: "End the trial of the running version: it works, and stays. Its files are hashed once more before that. The application itself can call this when confirm.application is set.\n\n" +
+			"With --wait the health check of the configuration decides: this waits for it, and the old version comes back if it fails. Run it after a reboot into a new version.",
+		examples: []string{"godwit confirm", "godwit confirm --wait"},
+		exits:    []int{0, 1, 2, 5, 7},
+		flags: func(f *pflag.FlagSet) {
+			f.BoolVarP(&wait, "wait", "w", false, "run the health check and let it decide")
+		},
+		run: func(ctx context.Context, _ string) error {
+			return c.withEngine(func(e *engine.Engine) error {
+				do := e.Confirm
+				if wait {
+					do = e.Watch
+				}
+				r, err := do(ctx)
+				return c.result("confirm", r, err)
+			})
+		},
+	}
+}
+
+func (c *command) simpleVerb(v verb, name string, do func(*engine.Engine, context.Context) (engine.Result, error)) verb {
+	v.run = func(ctx context.Context, _ string) error {
+		return c.withEngine(func(e *engine.Engine) error {
+			r, err := do(e, ctx)
+			return c.result(name, r, err)
+		})
+	}
+	return v
+}
+
+func (c *command) rollbackVerb() verb {
+	return c.simpleVerb(verb{
+		name: "rollback", short: "return to the previous version, without a download",
+		long:     "Return to the version that ran before, which is still on the disk. The version that is left is not installed again until the repository names another one, or until `godwit update --force`.",
+		examples: []string{"godwit rollback"},
+		exits:    []int{0, 1, 2},
+	}, "rollback", (*engine.Engine).Rollback)
+}
+
+func (c *command) recoverVerb() verb {
+	return c.simpleVerb(verb{
+		name: "recover", short: "finish what a power cut interrupted; run it first at boot",
+		long:     "Make the tree on the disk equal to what the record says runs, and count the boot of a version on trial: when it has used up its boots, the old version comes back. It needs no network. Run it at boot, before the application starts.",
+		examples: []string{"godwit recover"},
+		exits:    []int{0, 1, 2, 7},
+	}, "recover", (*engine.Engine).Recover)
+}
+
+type verifyJSON struct {
+	Type     string       `json:"type"` // "verify"
+	Version  *versionJSON `json:"version"`
+	Files    int          `json:"files"`
+	Problems int          `json:"problems"`
+	Repaired int          `json:"repaired"`
+}
+
+func (c *command) verifyVerb() verb {
+	var repair bool
+	return verb{
+		name: "verify", use: "[--repair]", short: "hash the installed files against their release",
+		long:     "Read every installed file and compare its hash with what the release says. Each difference is one line. With --repair the files are put right, from this device where it has the content, else from the repository.",
+		examples: []string{"godwit verify", "godwit verify --repair"},
+		exits:    []int{0, 1, 2, 6},
+		flags: func(f *pflag.FlagSet) {
+			f.BoolVar(&repair, "repair", false, "put right what differs")
+		},
+		run: func(ctx context.Context, _ string) error {
+			return c.withEngine(func(e *engine.Engine) error {
+				v, err := e.Verify(ctx, repair)
+				p := c.printer()
+				if err == nil || godwit.CodeOf(err) == godwit.CodeModified {
+					p.Emit(verifyJSON{"verify", jsonVersion(v.Version), v.Files, v.Problems, v.Repaired})
+				}
+				switch {
+				case err != nil:
+					return err
+				case v.Version.IsZero():
+					return godwit.Fail(godwit.CodeNotInstalled, nil, "nothing has been installed yet", "run `godwit update`")
+				case v.Repaired > 0:
+					p.Printf("repaired: %s of %s, all of them are as %s has them\n", files(v.Repaired), files(v.Files), title(v.Version))
+				default:
+					p.Printf("good: %s, all as %s has them\n", files(v.Files), title(v.Version))
+				}
+				return nil
+			})
+		},
+	}
+}

@@ -1,0 +1,261 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/godwit-ota/godwit"
+	"github.com/godwit-ota/godwit/config"
+	"github.com/godwit-ota/godwit/internal/term"
+)
+
+// initFlags are the flags of init that become keys of the file.
+type initFlags struct {
+	url, branch, tag, channel, layout, trust, token string
+	healthCommand, healthURL, unit                  string
+	within                                          string
+	allow, ignore                                   []string
+	force, check                                    bool
+}
+
+func (c *command) initVerb() verb {
+	var f initFlags
+	return verb{
+		name: "init", use: "[--url URL] [--root FOLDER] …", short: "write a configuration file",
+		long: "Write a configuration file with a comment on each key, godwit.toml unless --config names another. On a terminal it asks for what the flags do not say.\n\n" +
+			"This version cannot check who made a release, so --trust none has to be said: whoever can push to the repository decides what this device runs.",
+		examples: []string{
+			"godwit init",
+			"godwit init --url https://git.example.org/acme/station.git --branch main --root /srv/station --trust none",
+			"godwit init --url git@git.example.org:acme/station.git --channel stable --root /srv/station --unit station.service --trust none --check"},
+		exits: []int{0, 1, 2, 6},
+		flags: func(l *pflag.FlagSet) {
+			l.StringVar(&f.url, "url", "", "`URL`; the Git repository: a URL, user@host:path or a path")
+			l.StringVar(&f.branch, "branch", "", "follow the newest commit of branch `NAME`")
+			l.StringVar(&f.tag, "tag", "", "stay on the tag `NAME`")
+			l.StringVar(&f.channel, "channel", "", "follow releases: `stable` is the highest version tag")
+			l.StringVar(&f.token, "token", "", "`TOKEN`; for access; better env:NAME or file:PATH")
+			l.StringVar(&f.layout, "layout", "", "`slots|in-place`; a folder for each version, or files replaced where they are")
+			l.StringArrayVar(&f.allow, "allow", nil, "`PATH`; install only this file or folder; may be repeated")
+			l.StringArrayVar(&f.ignore, "ignore", nil, "`PATH`; do not install this file or folder; may be repeated")
+			l.StringVar(&f.unit, "unit", "", "systemd `UNIT` to restart, and to watch for health")
+			l.StringVar(&f.healthCommand, "health-command", "", "a version works when `COMMAND` ends with 0")
+			l.StringVar(&f.healthURL, "health-url", "", "a version works when `URL` answers with 2xx")
+			l.StringVar(&f.within, "within", "", "`TIME`; how long a version has for that (default 2m)")
+			l.StringVar(&f.trust, "trust", "", "`none`; nothing checks who made a release")
+			l.BoolVar(&f.check, "check", false, "ask the repository whether it answers before writing")
+			l.BoolVar(&f.force, "force", false, "overwrite an existing file")
+		},
+		run: func(ctx context.Context, _ string) error { return c.init(ctx, f) },
+	}
+}
+
+func (c *command) init(ctx context.Context, f initFlags) error {
+	name := c.configFile
+	if name == "" {
+		name = config.Names[0]
+	}
+	if _, err := os.Lstat(name); err == nil && !f.force {
+		return exists(name)
+	}
+	root := c.root
+	asked := term.IsTerminal(c.stdin) && !c.json
+	if asked {
+		if err := c.ask(&f, &root); err != nil {
+			return err
+		}
+	}
+	for _, need := range []struct{ flag, value, hint string }{
+		{"--url", f.url, "give the Git repository, for example --url https://git.example.org/acme/station.git"},
+		{"--root", root, "give the folder to install into, for example --root /srv/station"},
+		{"--trust", f.trust, "say --trust none: this version cannot check who made a release"},
+	} {
+		if need.value == "" {
+			return godwit.Fail(godwit.CodeUsage, nil, "init needs "+need.flag, need.hint)
+		}
+	}
+	root, err := filepath.Abs(root)
+	if err != nil {
+		return err
+	}
+	values := config.Values{"source.url": f.url, "trust.mode": f.trust, "tree.root": root}
+	for key, v := range map[string]string{
+		"source.branch": f.branch, "source.tag": f.tag, "source.channel": f.channel, "source.token": f.token,
+		"tree.layout": f.layout, "confirm.command": f.healthCommand, "confirm.url": f.healthURL, "confirm.within": f.within,
+		"restart.unit": f.unit,
+	} {
+		if v != "" {
+			values[key] = v
+		}
+	}
+	if f.unit != "" && f.healthCommand == "" && f.healthURL == "" {
+		values["confirm.unit"] = f.unit
+	}
+	if len(f.allow) > 0 {
+		values["tree.allow"] = f.allow
+	}
+	if len(f.ignore) > 0 {
+		values["tree.ignore"] = f.ignore
+	}
+	var text strings.Builder
+	if err := config.Write(&text, name, values); err != nil {
+		return err
+	}
+	cfg, err := config.Parse(name, []byte(text.String()), config.Options{})
+	if err != nil {
+		return err
+	}
+	p := c.printer()
+	if f.check {
+		s, err := c.probe(cfg)
+		if s != nil {
+			defer s.Close()
+		}
+		if err != nil {
+			return err
+		}
+		tip, err := s.Tip(ctx)
+		if err != nil {
+			return err
+		}
+		p.Printf("the repository answers: %s\n", named(refName(tip.Ref), tip.Commit))
+	}
+	mode := fs.FileMode(0o644)
+	if f.token != "" {
+		mode = 0o600
+	}
+	if err := writeFile(name, text.String(), mode, f.force); err != nil {
+		return err
+	}
+	p.Emit(initJSON{"init", name, root})
+	p.Printf(`wrote %s
+
+Nothing checks who made a release (trust.mode is "none"): whoever can push to
+the repository decides what this device runs.
+
+Next:
+  godwit update --dry-run    show what would be installed
+  godwit update              install it
+  godwit status              see what runs
+
+Run "godwit recover" at boot, before the application starts, and "godwit update"
+from a timer.
+`, name)
+	return nil
+}
+
+type initJSON struct {
+	Type string `json:"type"` // "init"
+	File string `json:"file"`
+	Root string `json:"root"`
+}
+
+// ask fills in on a terminal what the flags did not say.
+func (c *command) ask(f *initFlags, root *string) error {
+	in := bufio.NewReader(c.stdin)
+	question := func(into *string, text, def string) error {
+		if *into != "" {
+			return nil
+		}
+		fmt.Fprintf(c.stderr, "%s", text)
+		if def != "" {
+			fmt.Fprintf(c.stderr, " [%s]", def)
+		}
+		fmt.Fprint(c.stderr, ": ")
+		line, err := in.ReadString('\n')
+		if err != nil {
+			fmt.Fprintln(c.stderr)
+			return godwit.Fail(godwit.CodeUsage, nil, "the input ended before all was answered", "nothing was written")
+		}
+		*into = strings.TrimSpace(line)
+		if *into == "" {
+			*into = def
+		}
+		return nil
+	}
+	if err := question(&f.url, "Git repository (URL, user@host:path or a path)", ""); err != nil {
+		return err
+	}
+	if f.branch == "" && f.tag == "" && f.channel == "" {
+		var follow string
+		if err := question(&follow, "Follow: a branch's name, \"stable\" for the highest version tag, or empty for the default branch", ""); err != nil {
+			return err
+		}
+		if follow == "stable" {
+			f.channel = follow
+		} else {
+			f.branch = follow
+		}
+	}
+	if err := question(root, "Folder to install into", "/srv/app"); err != nil {
+		return err
+	}
+	if err := question(&f.layout, "Layout: slots (each version a folder of its own) or in-place", "slots"); err != nil {
+		return err
+	}
+	if f.trust == "" {
+		fmt.Fprint(c.stderr, "\nThis version of Godwit cannot check who made a release: whoever can push to the\nrepository decides what this device runs.\n")
+		var yes string
+		if err := question(&yes, "Write trust.mode = \"none\"? (yes or no)", "no"); err != nil {
+			return err
+		}
+		if yes != "yes" && yes != "y" {
+			return godwit.Fail(godwit.CodeRefused, nil, "not without a decision about trust", "nothing was written")
+		}
+		f.trust = "none"
+	}
+	return nil
+}
+
+func exists(name string) error {
+	return godwit.Fail(godwit.CodeUsage, nil, name+" exists already", "overwrite it with --force, or write another one with --config")
+}
+
+// writeFile writes a file as a whole or not at all.
+func writeFile(name, text string, mode fs.FileMode, force bool) error {
+	fail := func(err error) error {
+		return godwit.Fail(godwit.CodeIO, err, "the configuration cannot be written", "")
+	}
+	f, err := os.CreateTemp(filepath.Dir(name), ".godwit-*")
+	if err != nil {
+		return fail(err)
+	}
+	defer os.Remove(f.Name())
+	_, err = f.WriteString(text)
+	if err == nil {
+		err = f.Chmod(mode)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err != nil {
+		return fail(err)
+	}
+	if force {
+		err = os.Rename(f.Name(), name)
+	} else {
+		// Unlike a rename, a link never replaces what somebody wrote meanwhile.
+		err = os.Link(f.Name(), name)
+		if errors.Is(err, fs.ErrExist) {
+			return exists(name)
+		}
+		if err != nil { // no links here: FAT
+			err = os.Rename(f.Name(), name)
+		}
+	}
+	if err != nil {
+		return fail(err)
+	}
+	return nil
+}
