@@ -62,7 +62,8 @@ func (s *Source) exchange(ctx context.Context, tip godwit.Tip, commit object.ID,
 			req.Shallow = append(req.Shallow, b.String())
 		}
 	}
-	if len(bases) > 0 {
+	resuming := !treesFirst && len(s.cache.spools) > 0 // the question below was answered before
+	if len(bases) > 0 && !resuming {
 		// Ask first whether the server still knows what is installed: if not,
 		// because history was rewritten, it would send everything.
 		req.Negotiate = true
@@ -81,8 +82,11 @@ func (s *Source) exchange(ctx context.Context, tip godwit.Tip, commit object.ID,
 			return !slices.Contains(info.Common, b.String())
 		})
 		s.cfg.Events.Say(godwit.StageDescribe, godwit.Debug, "history was rewritten")
+		req.Have = hexes(slices.Values(s.bases))
 		if len(s.bases) == 0 {
-			treesFirst = caps.Filter
+			if treesFirst = caps.Filter; !treesFirst {
+				req.Have = s.allTrees(bases[0])
+			}
 		}
 	}
 	if treesFirst {
@@ -144,6 +148,23 @@ func (s *Source) treeHaves(commit object.ID, bases []object.ID) iter.Seq[string]
 		}
 		// An error here only means to ask for more than needed.
 		newWalker(s.cache).wholeTrees(0, info.Tree, func(id object.ID) bool { return yield(id.String()) })
+	}
+}
+
+// allTrees names all trees of a commit that the server no longer has: most of
+// them are in what came instead.
+func (s *Source) allTrees(commit object.ID) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		info, err := s.cache.commit(commit)
+		if err != nil || !yield(info.Tree.String()) {
+			return
+		}
+		newWalker(s.cache).walk(0, info.Tree, nil, func(path []byte, e object.TreeEntry) (bool, error) {
+			if e.Mode == object.ModeDir && !yield(e.ID.String()) {
+				return false, errStop
+			}
+			return e.Mode == object.ModeDir, nil
+		})
 	}
 }
 

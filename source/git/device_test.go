@@ -93,6 +93,19 @@ type worldOptions struct {
 	path   bool // follow it by its path instead of http
 }
 
+func (o worldOptions) name() string {
+	n := "http"
+	switch {
+	case o.path:
+		n = "path"
+	case o.host.NoFilter:
+		n = "http without filter"
+	case o.host.Version0:
+		n = "http version 0"
+	}
+	return strings.TrimSpace(n + " " + o.format)
+}
+
 func newWorld(t *testing.T, o worldOptions) *world {
 	t.Helper()
 	if o.format == "" {
@@ -303,7 +316,7 @@ func bigTree(n int, seed int64) map[string]githost.Change {
 		}
 		c[fmt.Sprintf("dir%d/sub%d/file%d", i%11, i%3, i)] = githost.Text(b.String())
 	}
-	large := make([]byte, 200<<10)
+	large := make([]byte, 60<<10)
 	rnd.Read(large)
 	c["large.bin"] = githost.Change{Content: large}
 	return c

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"iter"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/godwit-ota/godwit"
 	"github.com/godwit-ota/godwit/source/git/object"
@@ -46,7 +48,7 @@ func (s *Source) Fetch(ctx context.Context, rel godwit.Release, want godwit.List
 	if err != nil {
 		return err
 	}
-	job := fetchJob{s: s, want: want, into: into, root: info.Tree, tip: rel.Tip, shallow: caps.Shallow}
+	job := fetchJob{s: s, want: want, into: into, root: info.Tree, tip: rel.Tip, caps: caps}
 	type step struct {
 		use bool
 		run func(context.Context) error
@@ -92,12 +94,12 @@ func (s *Source) count(want godwit.Listing, into godwit.Objects) (n int, err err
 
 // A fetchJob is one call of Fetch.
 type fetchJob struct {
-	s       *Source
-	want    godwit.Listing
-	into    godwit.Objects
-	root    object.ID // the release's tree
-	tip     godwit.Tip
-	shallow bool
+	s    *Source
+	want godwit.Listing
+	into godwit.Objects
+	root object.ID // the release's tree
+	tip  godwit.Tip
+	caps wire.Capabilities
 }
 
 // tree asks for the release with its contents, as deltas against bases where
@@ -120,7 +122,7 @@ func (j *fetchJob) tree(ctx context.Context, bases []object.ID, sparing bool) er
 		}
 	}
 	req := wire.FetchRequest{Want: []string{j.tip.Commit}, ThinPack: true, OfsDelta: true}
-	if j.shallow {
+	if j.caps.Shallow {
 		req.Depth = 1
 		for _, b := range bases {
 			req.Shallow = append(req.Shallow, b.String())
@@ -140,11 +142,37 @@ func (j *fetchJob) tree(ctx context.Context, bases []object.ID, sparing bool) er
 			}
 		}
 	}
+	if s.typeFilter(j.caps) {
+		// The trees are here: contents alone will do.
+		req.Filter = "object:type=blob"
+	}
 	pack, _, err := s.remote.Fetch(ctx, req)
+	if err != nil && req.Filter != "" && ctx.Err() == nil {
+		// Hosts may forbid single filters, and may just hang up on them.
+		s.noTypeFilter, req.Filter = true, ""
+		pack, _, err = s.remote.Fetch(ctx, req)
+	}
 	if haveErr != nil {
 		err = haveErr
 	}
 	return j.stage(pack, err)
+}
+
+// typeFilter reports whether the server can leave out all but contents: git
+// itself can since version 2.32.
+func (s *Source) typeFilter(caps wire.Capabilities) bool {
+	var major, minor int
+	v, ok := strings.CutPrefix(caps.Agent, "git/")
+	if !ok || !caps.Filter || s.noTypeFilter {
+		return false
+	}
+	a, rest, _ := strings.Cut(v, ".")
+	b, _, _ := strings.Cut(rest, ".")
+	major, err := strconv.Atoi(a)
+	if err == nil {
+		minor, err = strconv.Atoi(b)
+	}
+	return err == nil && (major > 2 || major == 2 && minor >= 32)
 }
 
 // maxSingle is how many contents one request names.

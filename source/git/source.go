@@ -84,6 +84,8 @@ type Source struct {
 	// What is known of the release described last, for Fetch.
 	described object.ID
 	bases     []object.ID // commits that the server knows and whose trees are here
+
+	noTypeFilter bool // the server refused to filter by type
 }
 
 // New returns a Source. It reads key files but asks nothing of the network.
