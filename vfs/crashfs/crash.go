@@ -59,6 +59,9 @@ func (f *FS) SyncDir(name string) error {
 		if f.opt.Model == FAT {
 			for k, s := range n.slots {
 				s.gens = s.gens[len(s.gens)-1:]
+				if g := s.last(); g.kind == vfs.Dir && g.present {
+					g.bodies = g.bodies[len(g.bodies)-1:]
+				}
 				if len(s.last().bodies) < 2 {
 					delete(n.slots, k)
 				}
@@ -330,7 +333,7 @@ func (c *crasher) dir(ino, now int, above []int) {
 		switch {
 		case e.ino == 0 || slices.Contains(above, e.ino):
 			// The entry is there and points nowhere, or back.
-			at = c.place(&node{kind: kind, ents: map[string]ent{}, ownEnts: true})
+			at = c.place(&node{kind: kind, ents: map[string]ent{}, ownEnts: true, broken: kind == vfs.Dir && e.ino == 0})
 		case known && shared:
 			c.to.nodes[at].cross = c.from.opt.Model == FAT
 		default:

@@ -41,7 +41,9 @@ const (
 	// An entry holds where the file begins and how long it is, and the kernel
 	// writes that part only with the file itself: until File.Sync was called
 	// under the new name, a renamed or new file may be found empty, and a
-	// replaced one still old. The space of a file that was removed is free for
+	// replaced one still old. A new folder is an entry and the space it points
+	// to: until one of the two syncs that cover its parent, the entry may be
+	// found without it, and answers every call with EIO. The space of a file that was removed is free for
 	// reuse at once: if its name comes back, its content may not.
 	FAT
 )

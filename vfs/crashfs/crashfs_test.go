@@ -178,6 +178,36 @@ func TestFATRenameLosesBoth(t *testing.T) {
 	}
 }
 
+// A new folder on FAT can be a name that only answers EIO.
+func TestFATBrokenFolder(t *testing.T) {
+	f := New(VFAT())
+	must(t, f.Mkdir("d"))
+	broken := func() bool {
+		for c := range f.Crashes(100) {
+			if _, err := c.Lstat("d"); errors.Is(err, syscall.EIO) {
+				_, inside := c.Open("d/x", vfs.Write)
+				if err := c.Remove("d"); !errors.Is(err, syscall.EIO) || !errors.Is(inside, syscall.EIO) {
+					t.Error(err, inside)
+				}
+				return true
+			}
+		}
+		return false
+	}
+	if !broken() {
+		t.Error("a new folder is always whole")
+	}
+	must(t, f.SyncDir("."))
+	if broken() {
+		t.Error("a synced folder can be lost")
+	}
+	must(t, f.Rename("d", "e"))
+	must(t, f.Rename("e", "d"))
+	if broken() {
+		t.Error("a renamed folder can be lost")
+	}
+}
+
 func TestFATCrossLinks(t *testing.T) {
 	o := VFAT()
 	o.CrossLinks = true

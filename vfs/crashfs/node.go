@@ -43,6 +43,7 @@ type node struct {
 	parent int
 	key    string
 	cross  bool // more than one entry holds its space
+	broken bool // a folder's name without the folder: EIO for ever
 }
 
 // A slot is what a FAT directory may hold under one name after a cut: one of
@@ -50,8 +51,8 @@ type node struct {
 type slot struct{ gens []gen }
 
 // A gen is one life of an entry, from its making to its removal: what it points
-// to is written apart from the entry itself, so it is one of the bodies, or an
-// empty file for body 0.
+// to is written apart from the entry itself, so it is one of the bodies, or for
+// body 0 an empty file or a broken folder.
 type gen struct {
 	name    string
 	present bool
@@ -185,12 +186,18 @@ func (f *FS) find(name string) (place, error) {
 		key := f.key(part)
 		e, ok := here.ents[key]
 		if last {
+			if ok && f.nodes[e.ino].broken {
+				return place{}, syscall.EIO
+			}
 			return place{dir: stack[depth-1], name: part, key: key, ino: e.ino}, nil
 		}
 		if !ok {
 			return place{}, syscall.ENOENT
 		}
 		n := f.nodes[e.ino]
+		if n.broken {
+			return place{}, syscall.EIO
+		}
 		if n.kind == vfs.Link {
 			if links++; links > 8 {
 				return place{}, syscall.ELOOP
@@ -228,12 +235,8 @@ func (f *FS) add(p place, ino int) error {
 	}
 	f.used += f.opt.EntryCost
 	if f.opt.Model == FAT {
-		bodies := []int{0, ino}
-		if n.kind == vfs.Dir {
-			bodies = bodies[1:]
-		}
 		s := f.slot(p)
-		s.gens = append(s.gens, gen{name: p.name, present: true, kind: n.kind, bodies: bodies})
+		s.gens = append(s.gens, gen{name: p.name, present: true, kind: n.kind, bodies: []int{0, ino}})
 		n.parent, n.key = p.dir, p.key
 	}
 	f.touch(p.dir)

@@ -29,6 +29,9 @@ func (f *FS) info(n *node, name string) vfs.Info {
 		name = "."
 	}
 	i := vfs.Info{Name: name, Type: n.kind}
+	if n.broken {
+		i.Type = vfs.Other
+	}
 	if n.kind == vfs.Regular {
 		i.Size, i.Exec = int64(len(n.data)), n.exec || f.opt.NoExec
 	}
@@ -140,13 +143,18 @@ func (f *FS) rename(oldname, newname string) error {
 	if f.opt.Model == FAT {
 		s := f.slot(from)
 		t := f.slot(to)
+		whole := len(s.last().bodies) == 1
 		s.gens = append(s.gens, gen{})
 		if to.ino != 0 { // the entry stays and points elsewhere
 			g := t.last()
 			g.bodies = append(g.bodies, from.ino)
 			toName = g.name
 		} else {
-			t.gens = append(t.gens, gen{name: toName, present: true, kind: n.kind, bodies: []int{0, from.ino}})
+			bodies := []int{0, from.ino}
+			if n.kind == vfs.Dir && whole {
+				bodies = bodies[1:] // the folder is where it was
+			}
+			t.gens = append(t.gens, gen{name: toName, present: true, kind: n.kind, bodies: bodies})
 		}
 		n.parent, n.key = to.dir, to.key
 	}
@@ -301,6 +309,11 @@ func (f *FS) Lock(name string) (func(), error) {
 		return nil, err
 	}
 	return func() {
-		f.do(Unlock, name, "", func(*Op) error { delete(f.locks, ino); return nil })
+		drop := func(*Op) error { delete(f.locks, ino); return nil }
+		if f.do(Unlock, name, "", drop) == ErrStopped { // it ends with the process
+			f.mu.Lock()
+			drop(nil)
+			f.mu.Unlock()
+		}
 	}, nil
 }
