@@ -1,6 +1,10 @@
 package config
 
-import "strconv"
+import (
+	"bytes"
+	"strconv"
+	"unicode/utf8"
+)
 
 // kind is the type that a format gave a value.
 type kind uint8
@@ -71,3 +75,5 @@ func (e *syntaxError) Error() string { return e.text }
 
 // maxDepth is how deep lists and tables may be nested. Two levels have a use.
 const maxDepth = 16
+
+func validText(b []byte) bool { return utf8.Valid(b) && bytes.IndexByte(b, 0) < 0 }

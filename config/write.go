@@ -1,13 +1,14 @@
 package config
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/godwit-ota/godwit/internal/jsontext"
 )
 
 // Values are what a written file sets: "section.key" to a string, a bool or a
@@ -100,15 +101,8 @@ func literal(v any) string {
 	return quote(fmt.Sprint(v))
 }
 
-// quote is JSON's way, without its escapes of <, > and &, which is also TOML's
-// and YAML's.
-func quote(s string) string {
-	var b strings.Builder
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	e.Encode(s)
-	return strings.ReplaceAll(strings.TrimSuffix(b.String(), "\n"), "\x7f", `\u007f`)
-}
+// quote is JSON's way, which TOML and YAML read as well.
+func quote(s string) string { return string(jsontext.Append(nil, s)) }
 
 func writeJSON(v Values) string {
 	var sections []string

@@ -8,6 +8,7 @@ import (
 
 	"github.com/godwit-ota/godwit"
 	"github.com/godwit-ota/godwit/engine"
+	"github.com/godwit-ota/godwit/internal/jsontext"
 	"github.com/godwit-ota/godwit/internal/term"
 	"github.com/godwit-ota/godwit/plan"
 	"github.com/godwit-ota/godwit/store"
@@ -33,21 +34,13 @@ func (c *command) withEngine(fn func(*engine.Engine) error) error {
 	return fn(d.engine)
 }
 
-type versionJSON struct {
-	Commit string `json:"commit"`
-	Ref    string `json:"ref,omitempty"`
-	Name   string `json:"name,omitempty"`
-	Tag    string `json:"tag,omitempty"`
-	Time   string `json:"time,omitempty"`  // of the commit or tag
-	Since  string `json:"since,omitempty"` // when this device switched to it
-	Policy string `json:"policy,omitempty"`
-}
-
-func jsonVersion(v store.Version) *versionJSON {
+// versionFields is a version as JSON: null for none.
+func versionFields(v store.Version) jsontext.Fields {
 	if v.IsZero() {
 		return nil
 	}
-	return &versionJSON{Commit: v.ID, Ref: v.Ref, Name: v.Name, Tag: v.Tag, Time: stamp(v.Time), Since: stamp(v.At), Policy: v.Policy}
+	return jsontext.Fields{{Name: "commit", Value: v.ID}}.With("ref", v.Ref).With("name", v.Name).With("tag", v.Tag).
+		With("time", stamp(v.Time)).With("since", stamp(v.At)).With("policy", v.Policy)
 }
 
 // title names a version for people.
@@ -70,16 +63,6 @@ func named(name, commit string) string {
 
 func short(commit string) string { return commit[:min(10, len(commit))] }
 
-type checkJSON struct {
-	Type      string       `json:"type"` // "check"
-	Available bool         `json:"available"`
-	Rejected  bool         `json:"rejected"`
-	Reason    string       `json:"reason"`
-	Ref       string       `json:"ref"`
-	Commit    string       `json:"commit"`
-	Running   *versionJSON `json:"running"`
-}
-
 func (c *command) checkVerb() verb {
 	return verb{
 		name: "check", short: "ask whether there is something newer for this device",
@@ -93,7 +76,11 @@ func (c *command) checkVerb() verb {
 					return err
 				}
 				p, name := c.printer(), named(refName(r.Tip.Ref), r.Tip.Commit)
-				p.Emit(checkJSON{"check", r.Available, r.Rejected, r.Reason, r.Tip.Ref, r.Tip.Commit, jsonVersion(r.Running)})
+				p.Emit(jsontext.Fields{
+					{Name: "type", Value: "check"}, {Name: "available", Value: r.Available}, {Name: "rejected", Value: r.Rejected},
+					{Name: "reason", Value: r.Reason}, {Name: "ref", Value: r.Tip.Ref}, {Name: "commit", Value: r.Tip.Commit},
+					{Name: "running", Value: versionFields(r.Running)},
+				})
 				switch {
 				case r.Available:
 					c.exit = term.ExitAvailable
@@ -119,29 +106,17 @@ func refName(ref string) string {
 	return ref
 }
 
-type resultJSON struct {
-	Type     string         `json:"type"` // "result"
-	Command  string         `json:"command"`
-	Outcome  engine.Outcome `json:"outcome"`
-	From     *versionJSON   `json:"from"`
-	To       *versionJSON   `json:"to"`
-	Reason   string         `json:"reason,omitempty"`
-	Reboot   bool           `json:"reboot,omitempty"`
-	Sent     int64          `json:"sent,omitempty"`
-	Received int64          `json:"received,omitempty"`
-}
-
 // result prints what a command did, also when it ended with an error after it
 // had done something.
 func (c *command) result(cmd string, r engine.Result, err error) error {
 	p := c.printer()
 	if err != nil {
 		if r.Outcome == engine.RolledBack {
-			p.Emit(c.resultJSON(cmd, r))
+			p.Emit(resultFields(cmd, r))
 		}
 		return err
 	}
-	p.Emit(c.resultJSON(cmd, r))
+	p.Emit(resultFields(cmd, r))
 	to := title(r.To)
 	switch r.Outcome {
 	case engine.UpToDate:
@@ -162,8 +137,11 @@ func (c *command) result(cmd string, r engine.Result, err error) error {
 	return nil
 }
 
-func (c *command) resultJSON(cmd string, r engine.Result) resultJSON {
-	return resultJSON{"result", cmd, r.Outcome, jsonVersion(r.From), jsonVersion(r.To), r.Reason, r.Reboot, r.Sent, r.Received}
+func resultFields(cmd string, r engine.Result) jsontext.Fields {
+	return jsontext.Fields{
+		{Name: "type", Value: "result"}, {Name: "command", Value: cmd}, {Name: "outcome", Value: string(r.Outcome)},
+		{Name: "from", Value: versionFields(r.From)}, {Name: "to", Value: versionFields(r.To)},
+	}.With("reason", r.Reason).With("reboot", r.Reboot).With("sent", r.Sent).With("received", r.Received)
 }
 
 // traffic tells what crossed the network.
@@ -259,14 +237,6 @@ func (c *command) recoverVerb() verb {
 	}, "recover", (*engine.Engine).Recover)
 }
 
-type verifyJSON struct {
-	Type     string       `json:"type"` // "verify"
-	Version  *versionJSON `json:"version"`
-	Files    int          `json:"files"`
-	Problems int          `json:"problems"`
-	Repaired int          `json:"repaired"`
-}
-
 func (c *command) verifyVerb() verb {
 	var repair bool
 	return verb{
@@ -282,7 +252,10 @@ func (c *command) verifyVerb() verb {
 				v, err := e.Verify(ctx, repair)
 				p := c.printer()
 				if err == nil || godwit.CodeOf(err) == godwit.CodeModified {
-					p.Emit(verifyJSON{"verify", jsonVersion(v.Version), v.Files, v.Problems, v.Repaired})
+					p.Emit(jsontext.Fields{
+						{Name: "type", Value: "verify"}, {Name: "version", Value: versionFields(v.Version)},
+						{Name: "files", Value: v.Files}, {Name: "problems", Value: v.Problems}, {Name: "repaired", Value: v.Repaired},
+					})
 				}
 				switch {
 				case err != nil:

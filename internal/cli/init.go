@@ -14,6 +14,7 @@ import (
 
 	"github.com/godwit-ota/godwit"
 	"github.com/godwit-ota/godwit/config"
+	"github.com/godwit-ota/godwit/internal/jsontext"
 	"github.com/godwit-ota/godwit/internal/term"
 )
 
@@ -135,7 +136,7 @@ func (c *command) init(ctx context.Context, f initFlags) error {
 	if err := writeFile(name, text.String(), mode, f.force); err != nil {
 		return err
 	}
-	p.Emit(initJSON{"init", name, root})
+	p.Emit(jsontext.Fields{{Name: "type", Value: "init"}, {Name: "file", Value: name}, {Name: "root", Value: root}})
 	p.Printf(`wrote %s
 
 Nothing checks who made a release (trust.mode is "none"): whoever can push to
@@ -150,12 +151,6 @@ Run "godwit recover" at boot, before the application starts, and "godwit update"
 from a timer.
 `, name)
 	return nil
-}
-
-type initJSON struct {
-	Type string `json:"type"` // "init"
-	File string `json:"file"`
-	Root string `json:"root"`
 }
 
 // ask fills in on a terminal what the flags did not say.

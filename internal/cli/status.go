@@ -8,48 +8,9 @@ import (
 	"time"
 
 	"github.com/godwit-ota/godwit/engine"
+	"github.com/godwit-ota/godwit/internal/jsontext"
 	"github.com/godwit-ota/godwit/internal/term"
-	"github.com/godwit-ota/godwit/store"
 )
-
-type statusJSON struct {
-	Type      string          `json:"type"` // "status"
-	Root      string          `json:"root"`
-	Layout    store.Layout    `json:"layout"`
-	Policy    string          `json:"policy"`
-	Running   *versionJSON    `json:"running"`
-	Previous  *versionJSON    `json:"previous"`
-	Older     []*versionJSON  `json:"older,omitempty"`
-	Settled   bool            `json:"settled"`
-	Damaged   bool            `json:"damaged"`
-	Trial     *trialJSON      `json:"trial"`
-	Rejected  []rejectionJSON `json:"rejected"`
-	LastCheck *remarkJSON     `json:"last_check"`
-	LastError *remarkJSON     `json:"last_error"`
-	Health    *remarkJSON     `json:"health"`
-	Hooks     []remarkJSON    `json:"hooks,omitempty"`
-}
-
-type trialJSON struct {
-	BootsLeft   int     `json:"boots_left"`
-	SecondsLeft float64 `json:"seconds_left"`
-}
-
-type rejectionJSON struct {
-	Commit string `json:"commit"`
-	Name   string `json:"name,omitempty"`
-	Reason string `json:"reason"`
-	At     string `json:"at,omitempty"`
-}
-
-type remarkJSON struct {
-	At     string `json:"at"`
-	Name   string `json:"name,omitempty"`   // hooks
-	Code   string `json:"code,omitempty"`   // last_error
-	Commit string `json:"commit,omitempty"` // last_check
-	Result string `json:"result"`
-	Output string `json:"output,omitempty"`
-}
 
 func stamp(t time.Time) string {
 	if t.IsZero() || t.Unix() <= 0 {
@@ -78,38 +39,49 @@ func (c *command) statusVerb() verb {
 			if err != nil {
 				return err
 			}
-			c.printer().Emit(jsonStatus(d.root, s))
+			c.printer().Emit(statusFields(d.root, s))
 			c.printer().Printf("%s", statusText(d.root, cfg.Confirm.Boots, s, time.Now()))
 			return nil
 		},
 	}
 }
 
-func jsonStatus(root string, s engine.Status) statusJSON {
-	j := statusJSON{Type: "status", Root: root, Layout: s.Layout, Policy: s.Policy, Settled: s.Settled, Damaged: s.Damaged,
-		Running: jsonVersion(s.Running), Previous: jsonVersion(s.Previous), Rejected: []rejectionJSON{}}
-	for _, v := range s.Older {
-		j.Older = append(j.Older, jsonVersion(v))
-	}
+func statusFields(root string, s engine.Status) jsontext.Fields {
+	var trial jsontext.Fields
 	if s.Trial.Open {
-		j.Trial = &trialJSON{s.Trial.BootsLeft, s.TrialLeft.Seconds()}
+		trial = jsontext.Fields{{Name: "boots_left", Value: s.Trial.BootsLeft}, {Name: "seconds_left", Value: s.TrialLeft.Seconds()}}
+	}
+	var older, rejected, hooks []jsontext.Fields
+	for _, v := range s.Older {
+		older = append(older, versionFields(v))
 	}
 	for _, r := range s.Rejected {
-		j.Rejected = append(j.Rejected, rejectionJSON{r.ID, r.Name, r.Reason, stamp(r.At)})
-	}
-	if m := s.LastCheck; !m.At.IsZero() {
-		j.LastCheck = &remarkJSON{At: stamp(m.At), Commit: m.Key, Result: m.Text}
-	}
-	if m := s.LastError; !m.At.IsZero() {
-		j.LastError = &remarkJSON{At: stamp(m.At), Code: m.Key, Result: m.Text}
-	}
-	if m := s.Health; !m.At.IsZero() {
-		j.Health = &remarkJSON{At: stamp(m.At), Result: m.Text, Output: m.Output}
+		rejected = append(rejected, jsontext.Fields{{Name: "commit", Value: r.ID}}.With("name", r.Name).With("reason", r.Reason).With("at", stamp(r.At)))
 	}
 	for _, m := range s.Hooks {
-		j.Hooks = append(j.Hooks, remarkJSON{At: stamp(m.At), Name: m.Key, Result: m.Text, Output: m.Output})
+		hooks = append(hooks, remarkFields(m, "name"))
 	}
-	return j
+	return append(jsontext.Fields{
+		{Name: "type", Value: "status"}, {Name: "root", Value: root}, {Name: "layout", Value: string(s.Layout)}, {Name: "policy", Value: s.Policy},
+		{Name: "running", Value: versionFields(s.Running)}, {Name: "previous", Value: versionFields(s.Previous)}}.With("older", older),
+		jsontext.Fields{
+			{Name: "settled", Value: s.Settled}, {Name: "damaged", Value: s.Damaged}, {Name: "trial", Value: trial}, {Name: "rejected", Value: rejected},
+			{Name: "last_check", Value: remarkFields(s.LastCheck, "commit")}, {Name: "last_error", Value: remarkFields(s.LastError, "code")},
+			{Name: "health", Value: remarkFields(s.Health, "")},
+		}.With("hooks", hooks)...)
+}
+
+// remarkFields is a remark as JSON, null if there is none. key names what the
+// remark's Key is.
+func remarkFields(m engine.Remark, key string) jsontext.Fields {
+	if m.At.IsZero() {
+		return nil
+	}
+	f := jsontext.Fields{{Name: "at", Value: stamp(m.At)}}
+	if key != "" {
+		f = f.With(key, m.Key)
+	}
+	return append(f, jsontext.Field{Name: "result", Value: m.Text}).With("output", m.Output)
 }
 
 // policies says aloud what a trust policy means.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/godwit-ota/godwit"
 	"github.com/godwit-ota/godwit/config"
+	"github.com/godwit-ota/godwit/internal/jsontext"
 )
 
 // What the program is, for help and manual.
@@ -142,17 +143,13 @@ func usageError(err error, flags *pflag.FlagSet, command string) error {
 }
 
 func (c *command) versionVerb() verb {
-	type version struct {
-		Type    string `json:"type"` // "version"
-		Version string `json:"version"`
-	}
 	return verb{
 		name: "version", short: "print the version of this program",
 		long:     "Print the version of this program.",
 		examples: []string{"godwit version"},
 		exits:    []int{0, 2},
 		run: func(context.Context, string) error {
-			c.printer().Emit(version{"version", Version})
+			c.printer().Emit(jsontext.Fields{{Name: "type", Value: "version"}, {Name: "version", Value: Version}})
 			c.printer().Printf("godwit %s\n", Version)
 			return nil
 		},

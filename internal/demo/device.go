@@ -2,7 +2,6 @@ package demo
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +13,7 @@ import (
 	"sync"
 
 	"github.com/godwit-ota/godwit/internal/githost"
+	"github.com/godwit-ota/godwit/internal/jsontext"
 )
 
 // expect is a command of the device and how it must end.
@@ -207,23 +207,21 @@ func (s *story) recordSays(root, version string) error {
 	if err != nil {
 		return err
 	}
-	var status struct {
-		Running struct{ Commit string }
-		Settled bool
-	}
-	if err := json.Unmarshal(out, &status); err != nil {
+	status, err := jsontext.Parse(out)
+	if err != nil {
 		return fmt.Errorf("status: %w", err)
 	}
 	b, err := os.ReadFile(filepath.Join(root, "version.json"))
 	if err != nil {
 		return err
 	}
-	var file struct{ Commit string }
-	if err := json.Unmarshal(b, &file); err != nil {
+	file, err := jsontext.Parse(b)
+	if err != nil {
 		return fmt.Errorf("version.json: %w", err)
 	}
-	if status.Running.Commit != commit || file.Commit != commit || !status.Settled {
-		return fmt.Errorf("the files are %s, but the record says %s (settled: %v) and version.json %s", commit, status.Running.Commit, status.Settled, file.Commit)
+	running, written, settled := status.Get("running").Get("commit").Text, file.Get("commit").Text, status.Get("settled").Text
+	if running != commit || written != commit || settled != "true" {
+		return fmt.Errorf("the files are %s, but the record says %s (settled: %s) and version.json %s", commit, running, settled, written)
 	}
 	return nil
 }

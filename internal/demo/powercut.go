@@ -2,7 +2,6 @@ package demo
 
 import (
 	"bufio"
-	"encoding/json"
 	"fmt"
 	"io"
 	"io/fs"
@@ -10,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/godwit-ota/godwit/internal/jsontext"
 )
 
 // cuts is how many power cuts there are, each on a copy of the device.
@@ -139,9 +140,8 @@ func (s *story) rehearse() (window, error) {
 func events(r io.Reader, fn func(stage string)) {
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {
-		var e struct{ Stage string }
-		if json.Unmarshal(lines.Bytes(), &e) == nil && e.Stage != "" {
-			fn(e.Stage)
+		if v, err := jsontext.Parse(lines.Bytes()); err == nil {
+			fn(v.Get("stage").Text)
 		}
 	}
 	io.Copy(io.Discard, r)

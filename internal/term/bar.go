@@ -67,7 +67,7 @@ func (p *Printer) progress(e godwit.Event) {
 		if since < jsonEvery && !last {
 			return
 		}
-		p.line(eventJSON{"event", e.Stage, levels[e.Level], e.Text, &e.Done, e.Total, e.Unit})
+		p.line(eventFields(e))
 	case p.cfg.Terminal:
 		if since < barEvery && !last {
 			return

@@ -5,37 +5,9 @@ import (
 	"strings"
 
 	"github.com/godwit-ota/godwit"
+	"github.com/godwit-ota/godwit/internal/jsontext"
 	"github.com/godwit-ota/godwit/plan"
 )
-
-type stepJSON struct {
-	Type    string  `json:"type"` // "step"
-	Op      plan.Op `json:"op"`
-	Path    string  `json:"path"`
-	Mode    string  `json:"mode,omitempty"`
-	Size    *int64  `json:"size,omitempty"`
-	OldMode string  `json:"old_mode,omitempty"`
-	OldSize *int64  `json:"old_size,omitempty"`
-	Fetch   bool    `json:"fetch,omitempty"`
-	Reason  string  `json:"reason,omitempty"`
-}
-
-type planJSON struct {
-	Type       string `json:"type"` // "plan"
-	From       string `json:"from"`
-	To         string `json:"to"`
-	Added      int    `json:"added"`
-	Replaced   int    `json:"replaced"`
-	Modes      int    `json:"modes"`
-	Deleted    int    `json:"deleted"`
-	Kept       int    `json:"kept"`
-	Skipped    int    `json:"skipped"`
-	FetchFiles int    `json:"fetch_files"`
-	FetchBytes int64  `json:"fetch_bytes"`
-	WriteBytes int64  `json:"write_bytes"`
-	Exact      bool   `json:"exact"`
-	Free       *int64 `json:"free,omitempty"`
-}
 
 // groups are the parts of a plan as people see it.
 var groups = []struct {
@@ -171,26 +143,34 @@ func (p *Printer) planJSON(pl *plan.Plan) error {
 		if s.Op == plan.Keep {
 			continue
 		}
-		j := stepJSON{Type: "step", Op: s.Op, Path: s.Path, Fetch: s.Fetch, Reason: s.Reason}
-		if s.New.Path != "" {
-			j.Mode = s.New.Mode.String()
-			if s.New.Size >= 0 {
-				j.Size = &s.New.Size
-			}
-		}
-		if s.Old.Path != "" {
-			j.OldMode = s.Old.Mode.String()
-			if s.Old.Size >= 0 {
-				j.OldSize = &s.Old.Size
-			}
-		}
-		p.Emit(j)
+		p.Emit(stepFields(s))
 	}
-	j := planJSON{"plan", pl.From, pl.To, pl.Added, pl.Replaced, pl.Modes, pl.Deleted, pl.Kept, pl.Skipped,
-		pl.FetchFiles, pl.FetchBytes, pl.WriteBytes, pl.Exact, nil}
+	f := jsontext.Fields{
+		{Name: "type", Value: "plan"}, {Name: "from", Value: pl.From}, {Name: "to", Value: pl.To},
+		{Name: "added", Value: pl.Added}, {Name: "replaced", Value: pl.Replaced}, {Name: "modes", Value: pl.Modes},
+		{Name: "deleted", Value: pl.Deleted}, {Name: "kept", Value: pl.Kept}, {Name: "skipped", Value: pl.Skipped},
+		{Name: "fetch_files", Value: pl.FetchFiles}, {Name: "fetch_bytes", Value: pl.FetchBytes},
+		{Name: "write_bytes", Value: pl.WriteBytes}, {Name: "exact", Value: pl.Exact},
+	}
 	if pl.Free >= 0 {
-		j.Free = &pl.Free
+		f = append(f, jsontext.Field{Name: "free", Value: pl.Free})
 	}
-	p.Emit(j)
+	p.Emit(f)
 	return nil
+}
+
+func stepFields(s plan.Step) jsontext.Fields {
+	f := jsontext.Fields{{Name: "type", Value: "step"}, {Name: "op", Value: string(s.Op)}, {Name: "path", Value: s.Path}}
+	entry := func(prefix string, e godwit.Entry) {
+		if e.Path == "" {
+			return
+		}
+		f = append(f, jsontext.Field{Name: prefix + "mode", Value: e.Mode.String()})
+		if e.Size >= 0 {
+			f = append(f, jsontext.Field{Name: prefix + "size", Value: e.Size})
+		}
+	}
+	entry("", s.New)
+	entry("old_", s.Old)
+	return f.With("fetch", s.Fetch).With("reason", s.Reason)
 }

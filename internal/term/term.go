@@ -8,7 +8,6 @@
 package term
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +16,7 @@ import (
 	"time"
 
 	"github.com/godwit-ota/godwit"
+	"github.com/godwit-ota/godwit/internal/jsontext"
 )
 
 // Config says where and how to print. The zero value prints text to nobody.
@@ -76,34 +76,32 @@ func (p *Printer) Printf(format string, args ...any) {
 	io.WriteString(p.cfg.Out, Clean(fmt.Sprintf(format, args...)))
 }
 
-// Emit prints v, a struct whose first field is its "type", as one line of JSON.
-// It does nothing in text mode.
-func (p *Printer) Emit(v any) {
+// Emit prints one line of JSON: an object whose first member is its "type". It
+// does nothing in text mode.
+func (p *Printer) Emit(f jsontext.Fields) {
 	if !p.cfg.JSON {
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.line(v)
+	p.line(f)
 }
 
-func (p *Printer) line(v any) {
-	e := json.NewEncoder(p.cfg.Out)
-	e.SetEscapeHTML(false)
-	e.Encode(v) // ends the line; a broken pipe is found by the next command
-}
-
-type eventJSON struct {
-	Type  string       `json:"type"` // "event"
-	Stage godwit.Stage `json:"stage"`
-	Level string       `json:"level"`
-	Text  string       `json:"text,omitempty"`
-	Done  *int64       `json:"done,omitempty"`
-	Total int64        `json:"total,omitempty"`
-	Unit  string       `json:"unit,omitempty"`
+func (p *Printer) line(f jsontext.Fields) {
+	// A broken pipe is found by whoever reads the exit code.
+	p.cfg.Out.Write(append(jsontext.Append(nil, f), '\n'))
 }
 
 var levels = [...]string{godwit.Info: "info", godwit.Progress: "progress", godwit.Warning: "warning", godwit.Debug: "debug"}
+
+// eventFields is an event as JSON.
+func eventFields(e godwit.Event) jsontext.Fields {
+	f := jsontext.Fields{{Name: "type", Value: "event"}}.With("stage", string(e.Stage)).With("level", levels[e.Level]).With("text", e.Text)
+	if e.Level == godwit.Progress {
+		f = append(f, jsontext.Field{Name: "done", Value: e.Done}).With("total", e.Total).With("unit", e.Unit)
+	}
+	return f
+}
 
 // Event prints an event. It is a godwit.Events.
 func (p *Printer) Event(e godwit.Event) {
@@ -125,7 +123,7 @@ func (p *Printer) Event(e godwit.Event) {
 		return
 	}
 	if p.cfg.JSON {
-		p.line(eventJSON{Type: "event", Stage: e.Stage, Level: levels[e.Level], Text: e.Text})
+		p.line(eventFields(e))
 		return
 	}
 	p.clearBar()
@@ -144,14 +142,6 @@ func (p *Printer) Warn(text string) {
 	p.Event(godwit.Event{Level: godwit.Warning, Text: text})
 }
 
-type errorJSON struct {
-	Type    string      `json:"type"` // "error"
-	Code    godwit.Code `json:"code"`
-	Message string      `json:"message"`
-	Hint    string      `json:"hint,omitempty"`
-	Exit    int         `json:"exit"`
-}
-
 // Error prints an error, each of several joined ones by itself.
 func (p *Printer) Error(err error) {
 	p.mu.Lock()
@@ -161,7 +151,8 @@ func (p *Printer) Error(err error) {
 	for _, err := range split(err) {
 		hint := hintOf(err)
 		if p.cfg.JSON {
-			p.line(errorJSON{"error", godwit.CodeOf(err), err.Error(), hint, exit})
+			f := jsontext.Fields{{Name: "type", Value: "error"}, {Name: "code", Value: string(godwit.CodeOf(err))}, {Name: "message", Value: err.Error()}}
+			p.line(append(f.With("hint", hint), jsontext.Field{Name: "exit", Value: exit}))
 			continue
 		}
 		fmt.Fprintln(p.cfg.Err, p.color(red, "error: ")+Clean(err.Error()))
