@@ -59,6 +59,7 @@ type Client struct {
 	at    location
 	t     transport
 	count traffic
+	side  *httpTransport // for LFS beside a repository that is not on HTTP
 
 	caps   Capabilities
 	known  bool // caps holds something
@@ -136,7 +137,12 @@ func Dial(cfg Config) (*Client, error) {
 }
 
 // Close ends the connection. The Client must not be used afterwards.
-func (c *Client) Close() error { return c.t.close() }
+func (c *Client) Close() error {
+	if c.side != nil {
+		c.side.close()
+	}
+	return c.t.close()
+}
 
 // Transferred is the number of bytes sent and received so far, with the headers
 // of HTTP but without what TLS and SSH add. Through an HTTPS proxy it includes
@@ -320,8 +326,11 @@ func (c *Client) fetch(ctx context.Context, r *FetchRequest) (io.ReadCloser, Fet
 	} else {
 		info, err = readSections0(p, &caps, r.Depth > 0)
 	}
+	if err == ErrNotReady {
+		c.cached = false // the server understood
+	}
 	if err != nil {
-		a.finish(false)
+		a.finish(err == ErrNotReady)
 		return nil, info, err
 	}
 	c.cached = false

@@ -114,7 +114,7 @@ func explainNetwork(ctx context.Context, host string, now time.Time, err error) 
 		text, hint = host+" does not accept connections", "is the Git host running? Check the port in source.url"
 	case errors.Is(err, syscall.ENETUNREACH) || errors.Is(err, syscall.EHOSTUNREACH):
 		text, hint = "there is no way to "+host, "is this device online?"
-	case strings.Contains(err.Error(), "malformed HTTP"):
+	case strings.Contains(err.Error(), "malformed HTTP"), strings.Contains(err.Error(), "malformed MIME"), strings.Contains(err.Error(), "headers exceeded"):
 		return godwit.Fail(godwit.CodeProtocol, errors.New(printable([]byte(err.Error()))), host+" does not speak HTTP",
 			"check the scheme and the port in source.url")
 	case strings.Contains(err.Error(), "Proxy") || strings.Contains(err.Error(), "proxy"):
@@ -132,7 +132,6 @@ func explainTLS(host string, now time.Time, err error) error {
 		invalid x509.CertificateInvalidError
 		roots   x509.SystemRootsError
 		record  tls.RecordHeaderError
-		alert   tls.AlertError
 		verify  *tls.CertificateVerificationError
 	)
 	const day = "2006-01-02"
@@ -155,9 +154,9 @@ func explainTLS(host string, now time.Time, err error) error {
 		return fail(host+" does not speak TLS on this port", "check the scheme and the port in source.url")
 	case errors.As(err, &invalid), errors.As(err, &verify):
 		return fail("the certificate of "+host+" is not valid", "the host must repair it")
-	case errors.As(err, &alert):
-		return fail(host+" broke off the TLS handshake", "it may need another TLS version or a client certificate")
-	case strings.HasPrefix(err.Error(), "tls: "), strings.HasPrefix(err.Error(), "remote error: tls: "), strings.HasPrefix(err.Error(), "local error: tls: "):
+	case strings.HasPrefix(err.Error(), "remote error: tls: "):
+		return fail(host+" broke off the TLS connection", "it may need another version of TLS than 1.2 and 1.3, or a client certificate")
+	case strings.HasPrefix(err.Error(), "tls: "), strings.HasPrefix(err.Error(), "local error: tls: "):
 		return fail("the TLS connection to "+host+" failed", "try again; a network may be in the way")
 	}
 	return nil
@@ -253,6 +252,9 @@ func isDumb(b []byte) bool {
 // no longer true, rather than from the network or the credentials.
 func staleness(err error, moved bool) bool {
 	var r *redirected
+	if errors.Is(err, ErrNotReady) {
+		return false
+	}
 	if errors.As(err, &r) || errors.Is(err, ErrNoFilter) {
 		return true
 	}

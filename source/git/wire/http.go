@@ -76,6 +76,7 @@ func (t *httpTransport) authorize(r *http.Request) {
 		r.Header.Set(k, v)
 	}
 	switch {
+	case r.Header.Get("Authorization") != "":
 	case cfg.Bearer != "":
 		r.Header.Set("Authorization", "Bearer "+cfg.Bearer)
 	case cfg.Token != "":

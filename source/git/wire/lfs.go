@@ -1,0 +1,129 @@
+package wire
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/godwit-ota/godwit"
+)
+
+// LFSEndpoint gives the URL of the LFS server that belongs to the repository,
+// and headers to send with requests to it, as git-lfs finds them: below the
+// repository's URL for HTTP; from the command git-lfs-authenticate over SSH;
+// for a repository on this machine a file:// URL of the folder with its objects.
+func (c *Client) LFSEndpoint(ctx context.Context) (string, map[string]string, error) {
+	switch t := c.t.(type) {
+	case *httpTransport:
+		base := strings.TrimSuffix(t.base, ".git")
+		return base + ".git/info/lfs", nil, nil
+	case *streamTransport:
+		if t.host != nil {
+			return t.host.lfs(ctx)
+		}
+	}
+	for _, dir := range []string{c.at.path, filepath.Join(c.at.path, ".git"), c.at.path + ".git"} {
+		dir = filepath.Join(dir, "lfs", "objects")
+		if _, err := os.Stat(dir); err == nil {
+			if dir, err = filepath.Abs(dir); err == nil {
+				return "file://" + dir, nil, nil
+			}
+		}
+	}
+	return "", nil, godwit.Fail(godwit.CodeNotFound, nil, "the repository at "+c.at.path+" has no LFS objects", "push them there: git lfs push --all")
+}
+
+// lfs asks the host where its LFS server is (git-lfs, docs/api/server-discovery.md).
+func (h *sshHost) lfs(ctx context.Context) (string, map[string]string, error) {
+	out, err := h.run(ctx, "git-lfs-authenticate "+quoted(h.c.at.path)+" download", 64<<10)
+	if err != nil {
+		if c := godwit.CodeOf(err); c != godwit.CodeNotFound && c != godwit.CodeProtocol {
+			return "", nil, err
+		}
+		return "", nil, godwit.Fail(godwit.CodeProtocol, err, h.c.at.host+" does not say over SSH where its LFS objects are",
+			"use the repository's https:// URL; SSH hosts need the command git-lfs-authenticate")
+	}
+	var answer struct {
+		Href   string            `json:"href"`
+		Header map[string]string `json:"header"`
+	}
+	err = json.Unmarshal(out, &answer)
+	u, e := url.Parse(answer.Href)
+	if err != nil || e != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+		return "", nil, godwit.Fail(godwit.CodeProtocol, err, h.c.at.host+" does not say in the right form where its LFS objects are", "use the repository's https:// URL")
+	}
+	return strings.TrimRight(answer.Href, "/"), answer.Header, nil
+}
+
+// RoundTrip implements http.RoundTripper for requests that belong to the
+// repository but not to Git's protocol. The rules are the same: the configured
+// credentials and headers go to the host in Config.URL alone, connections are
+// tried again and give up on silence, pauses are obeyed, bytes are counted, and
+// errors are godwit.Errors. A request with a body needs GetBody. Redirects are
+// answers like others.
+func (c *Client) RoundTrip(r *http.Request) (*http.Response, error) {
+	t, err := c.web()
+	if err != nil {
+		return nil, err
+	}
+	ctx := r.Context()
+	r = r.Clone(ctx)
+	// A pause is kept for one host: the repository's.
+	ours := t.home == "" || originOf(r.URL) == t.home
+	again := false
+	var resp *http.Response
+	err = c.attempts(ctx, func() error {
+		if ours {
+			if err := t.pause.check(); err != nil {
+				return err
+			}
+		}
+		if again && r.GetBody != nil {
+			b, err := r.GetBody()
+			if err != nil {
+				return err
+			}
+			r.Body = b
+		}
+		again = true
+		t.authorize(r)
+		var err error
+		if resp, err = t.rt.RoundTrip(r); err != nil {
+			return explainNetwork(ctx, r.URL.Hostname(), c.cfg.Now(), err)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if ours {
+		if err := t.pause.obey(resp); err != nil {
+			resp.Body.Close()
+			return nil, err
+		}
+	}
+	resp.Body = &httpBody{ctx: ctx, t: t, r: resp.Body, c: resp.Body, host: r.URL.Hostname()}
+	return resp, nil
+}
+
+// web is the HTTP side of the client, which a client of another kind gets when
+// it first needs one. That one has no credentials: they are for SSH.
+func (c *Client) web() (*httpTransport, error) {
+	if t, ok := c.t.(*httpTransport); ok {
+		return t, nil
+	}
+	if c.side == nil {
+		rt, err := newRoundTripper(&c.cfg, &c.count)
+		if err != nil {
+			return nil, err
+		}
+		c.side = &httpTransport{c: c, rt: rt, pause: pause{now: c.cfg.Now, host: c.at.host}}
+	}
+	return c.side, nil
+}
+
+var _ http.RoundTripper = (*Client)(nil)
