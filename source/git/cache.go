@@ -164,6 +164,10 @@ func (c *cache) compact(keep []object.ID) error {
 	old := c.segs
 	w := newWalker(c)
 	for _, id := range keep {
+		if _, err := c.copy(pointerMark(id)); err != nil {
+			c.abandon()
+			return err
+		}
 		for range maxTagChain {
 			kind, err := c.copy(id)
 			if err != nil {

@@ -46,7 +46,10 @@ func (s *Source) exchange(ctx context.Context, tip godwit.Tip, commit object.ID,
 	if caps.ObjectFormat != s.cache.format.String() {
 		return godwit.Fail(godwit.CodeProtocol, nil, "the host says that its ids are "+caps.ObjectFormat+", and they are not", "look at the host")
 	}
-	treesFirst := caps.Filter && (s.cfg.Filter != nil || s.cfg.Careful || len(bases) == 0 || len(s.cache.spools) > 0)
+	if s.cfg.LFS && !caps.Filter {
+		return errLFSFilter
+	}
+	treesFirst := caps.Filter && (s.cfg.Filter != nil || s.cfg.Careful || s.cfg.LFS || len(bases) == 0 || len(s.cache.spools) > 0)
 	req := wire.FetchRequest{
 		Want:     []string{tip.Commit},
 		Have:     hexes(slices.Values(bases)),

@@ -36,6 +36,20 @@ func (s *Source) Fetch(ctx context.Context, rel godwit.Release, want godwit.List
 	if err := s.absorb(into); err != nil {
 		return err
 	}
+	if s.cfg.LFS {
+		if err := s.absorbSmall(want, into); err != nil {
+			return err
+		}
+		if err := s.fetchGit(ctx, rel, commit, want, into); err != nil {
+			return err
+		}
+		return s.fetchLFS(ctx, want, into)
+	}
+	return s.fetchGit(ctx, rel, commit, want, into)
+}
+
+// fetchGit brings what the repository itself holds.
+func (s *Source) fetchGit(ctx context.Context, rel godwit.Release, commit object.ID, want godwit.Listing, into godwit.Objects) error {
 	left, err := s.count(want, into)
 	if left == 0 || err != nil {
 		return err
@@ -70,7 +84,7 @@ func (s *Source) Fetch(ctx context.Context, rel godwit.Release, want godwit.List
 		}
 	}
 	for e, err := range want {
-		if err == nil && into.Has(e.Digest) {
+		if err == nil && (e.Digest.Algorithm != s.cache.format.Algorithm() || into.Has(e.Digest)) {
 			continue
 		}
 		if err == nil {

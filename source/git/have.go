@@ -12,16 +12,17 @@ import (
 // A cursor goes through the wanted entries whose content is not here, in step
 // with a walk: both ascend.
 type cursor struct {
-	next func() (godwit.Entry, error, bool)
-	stop func()
-	path []byte
-	id   object.ID
-	ok   bool // path and id hold an entry
-	err  error
+	next  func() (godwit.Entry, error, bool)
+	stop  func()
+	entry godwit.Entry
+	path  []byte
+	id    object.ID // the zero ID where the entry is no blob of the repository
+	ok    bool      // entry, path and id hold something
+	err   error
 }
 
-// missing begins a cursor over the entries of want that into lacks and that
-// are blobs of the repository. Call stop in the end.
+// missing begins a cursor over the entries of want with digests of one kind
+// that into lacks. Call stop in the end.
 func missing(want godwit.Listing, into godwit.Objects, a godwit.Algorithm) *cursor {
 	c := &cursor{}
 	c.next, c.stop = iter.Pull2(iter.Seq2[godwit.Entry, error](func(yield func(godwit.Entry, error) bool) {
@@ -46,6 +47,7 @@ func (c *cursor) advance() {
 		c.err = err
 	}
 	if c.ok {
+		c.entry = e
 		c.path, c.id = append(c.path[:0], e.Path...), object.IDOf(e.Digest)
 	}
 }

@@ -18,7 +18,8 @@ func (s *Source) listing(root object.ID) godwit.Listing {
 			yield(godwit.Entry{}, absent("tree", root))
 			return
 		}
-		err := newWalker(c).walk(0, root, nil, func(path []byte, e object.TreeEntry) (bool, error) {
+		w := newWalker(c)
+		err := w.walk(0, root, nil, func(path []byte, e object.TreeEntry) (bool, error) {
 			f := godwit.Entry{Path: string(path), Digest: e.ID.Blob(), Size: godwit.UnknownSize}
 			switch e.Mode {
 			case object.ModeDir:
@@ -35,6 +36,11 @@ func (s *Source) listing(root object.ID) godwit.Listing {
 				}
 				return false, godwit.Fail(godwit.CodeSubmodule, nil, "the release has a submodule, "+quote(f.Path),
 					"Godwit does not fetch submodules: put the files into the repository, or set tree.submodules = \"skip\"")
+			}
+			if c.lfs && f.Mode != godwit.Symlink {
+				if p, ok := w.pointer(e.ID); ok {
+					f.Digest, f.Size = p.Digest(), p.Size
+				}
 			}
 			if !yield(f, nil) {
 				return false, errStop

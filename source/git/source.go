@@ -47,6 +47,11 @@ type Config struct {
 	// errors.
 	SkipSubmodules bool
 
+	// LFS replaces Git LFS pointers by the contents that they stand for. It needs
+	// a host that can filter.
+	LFS         bool
+	LFSEndpoint string // URL of the LFS server; "" is the one that belongs to the repository
+
 	Limits Limits
 	Events godwit.Events
 }
@@ -134,7 +139,7 @@ func (s *Source) open(id object.ID) error {
 		s.cache.close()
 		s.cache = nil
 	}
-	c, err := openCache(s.cfg.State, s.cfg.Folder, id.Format(), false)
+	c, err := openCache(s.cfg.State, s.cfg.Folder, id.Format(), s.cfg.LFS)
 	if err != nil {
 		return err
 	}
@@ -162,7 +167,7 @@ func (s *Source) Describe(ctx context.Context, tip godwit.Tip, have []string) (g
 	var known []object.ID
 	for _, h := range have {
 		id, err := object.ParseID(h)
-		if err == nil && id.Format() == commit.Format() && id != commit && s.cache.has(id) {
+		if err == nil && id.Format() == commit.Format() && id != commit && s.cache.has(id) && s.pointersKnown(id) {
 			known = append(known, id)
 		}
 	}
@@ -170,6 +175,11 @@ func (s *Source) Describe(ctx context.Context, tip godwit.Tip, have []string) (g
 	rel, err := s.release(tip, commit)
 	if isAbsent(err) {
 		rel, err = s.bring(ctx, tip, commit)
+	}
+	if err == errPointers {
+		if err = s.bringPointers(ctx, commit); err == nil {
+			rel, err = s.release(tip, commit)
+		}
 	}
 	if err != nil {
 		return godwit.Release{}, err
@@ -205,6 +215,9 @@ func (s *Source) release(tip godwit.Tip, commit object.ID) (godwit.Release, erro
 	}
 	if err := newWalker(s.cache).complete(info.Tree, s.cfg.Limits); err != nil {
 		return rel, err
+	}
+	if !s.pointersKnown(commit) {
+		return rel, errPointers
 	}
 	rel.Listing = s.listing(info.Tree)
 	return rel, nil

@@ -166,8 +166,10 @@ func (w *walker) copyTree(level int, id object.ID) error {
 		switch {
 		case e.Mode == object.ModeDir && level < maxCopyDepth:
 			err = w.copyTree(level+1, e.ID)
-		case w.c.lfs:
-			_, err = w.c.copy(e.ID)
+		case w.c.lfs && e.Mode != object.ModeSubmodule:
+			if _, ok := w.pointer(e.ID); ok {
+				_, err = w.c.copy(e.ID)
+			}
 		}
 		if err != nil {
 			return err
