@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -313,8 +314,46 @@ func TestHealthURL(t *testing.T) {
 			t.Errorf("%s: %q, %v", path, out, err)
 		}
 	}
-	srv.Close()
+	for raw, want := range map[string]string{"SSH-2.0-x\r\n": "not HTTP", "HTTP/1.1 200 OK\r\nA: b": "ended within the answer"} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				c.Write([]byte(raw))
+				c.Close()
+			}
+		}()
+		h.URL = "http://" + l.Addr().String()
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		if _, err := newApp(t, Config{Health: h}).Health(ctx); err == nil {
+			t.Errorf("%q was taken for an answer, want %q", raw, want)
+		}
+		cancel()
+		l.Close()
+	}
+	h.URL = "https://" + strings.TrimPrefix(srv.URL, "http://")
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	if _, err := newApp(t, Config{Health: h}).Health(ctx); err == nil {
+		t.Error("http was taken for https")
+	}
+	cancel()
+	secure := httptest.NewTLSServer(http.NotFoundHandler())
+	defer secure.Close()
+	h.URL = secure.URL
+	ctx, cancel = context.WithTimeout(t.Context(), 500*time.Millisecond)
+	if _, err := newApp(t, Config{Health: h}).Health(ctx); err == nil || !strings.Contains(err.Error(), "certificate") {
+		t.Error("an unknown authority:", err)
+	}
+	cancel()
+	srv.Close()
+	h.URL = srv.URL
+	ctx, cancel = context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	if _, err := newApp(t, Config{Health: h}).Health(ctx); err == nil || !strings.Contains(err.Error(), "connection refused") {
 		t.Error("nobody there:", err)

@@ -160,7 +160,7 @@ func TestRefusals(t *testing.T) {
 		{"not YAML", "g.yaml", "a: [1\nb: 2", ``, ""},
 		{"not JSON", "g.json", "{\n\"a\": tru\n}", `g.json:2: this is not JSON: there is 't' instead of a value`, ""},
 		{"JSON cut off", "g.json", "{\"source\": {", `g.json:1: this is not JSON: it ends too early`, ""},
-		{"alias", "g.yaml", "source: &a\n  url: /x\ntree: *a", `g.yaml:1: anchors (&a) are not supported`, ""},
+		{"alias", "g.yaml", "source: &a\n  url: /x\ntree: *a", `g.yaml:1: this is not YAML that Godwit reads: anchors (&) are not supported`, ""},
 		{"array of tables", "g.toml", "[[source]]\nurl='/x'", `g.toml:1: [[source]] makes a list of tables, and no key takes one`, ""},
 		{"no extension", "godwit.conf", "", `the configuration file godwit.conf has an extension that says nothing about its format`, "name it godwit.toml, godwit.yaml or godwit.json"},
 		{"binary", "g.toml", "\xff\xfe", `g.toml: this is not UTF-8 text`, ""},
