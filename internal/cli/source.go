@@ -50,7 +50,7 @@ func (c *command) openSource(cfg *config.Config, fsys vfs.FS, folder string, rul
 	g := git.Config{
 		Remote: remote, Branch: cfg.Source.Branch, Tag: cfg.Source.Tag, Channel: cfg.Source.Channel,
 		State: fsys, Folder: folder,
-		SkipSubmodules: cfg.Tree.Submodules == "skip",
+		SkipSubmodules: cfg.Tree.Submodules == "skip", LFS: cfg.Source.LFS,
 		Events:         events,
 	}
 	if len(rules.Allow)+len(rules.Ignore)+len(rules.Shared) > 0 {
