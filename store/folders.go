@@ -108,6 +108,11 @@ func (f *folders) ensure(dir string) error {
 	return f.each(dir, func(d string) error {
 		for n := f.spare; n < f.spare+maxSpare; n++ {
 			if i, err := f.s.fs.Lstat(f.name(n)); err == nil && i.Type == vfs.Dir {
+				// FAT may keep both names of an interrupted rename: then this one
+				// is in use, and not empty.
+				if f.s.fs.ReadDir(f.name(n), func(vfs.Info) error { return errEnough }) != nil {
+					continue
+				}
 				f.spare = n + 1
 				return diskError(f.s.fs.Rename(f.name(n), d), "the folder "+strconv.Quote(d)+" cannot be made")
 			} else if isAbsent(err) {

@@ -185,6 +185,15 @@ func (s *Store) surveyInPlace(w *listingWriter, v *Survey, t vfs.Traits, running
 			}
 			continue
 		}
+		if p.A == nil && !t.CaseSensitive {
+			// It may be what the running version has under this name in other
+			// case. That is removed before the new name is put in place.
+			if again, err := hasFolded(running, name); err != nil {
+				return err
+			} else if again {
+				continue
+			}
+		}
 		if i.Type == vfs.Other {
 			return godwit.Fail(godwit.CodeForeignFile, nil, strconv.Quote(name)+" is a device, socket or pipe", "move it away, or name it in tree.ignore")
 		}
@@ -256,6 +265,20 @@ func (c *parentCheck) real(name string) (bool, error) {
 func foreign(name, wanted string) error {
 	return godwit.Fail(godwit.CodeForeignFile, nil, strconv.Quote(name)+", which is not Godwit's, is in the way of "+strconv.Quote(wanted),
 		"move it away, or name the path in tree.ignore")
+}
+
+// hasFolded reports whether l has name in other case.
+func hasFolded(l godwit.Listing, name string) (bool, error) {
+	folded := plan.Fold(name)
+	for e, err := range l {
+		if err != nil {
+			return false, err
+		}
+		if e.Path != name && plan.Fold(e.Path) == folded {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // mustOwn refuses unless name is a path of the running version.
