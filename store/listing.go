@@ -86,6 +86,12 @@ func (w *listingWriter) finish() (string, error) {
 		err = e
 	}
 	name := hex.EncodeToString(sum)
+	delete(w.s.checked, name) // it may have been pruned since
+	if err == nil && w.s.checkListing(name) == nil {
+		// It may be the durable listing of a version in the record, and must not
+		// give way to one that a power cut can still take back.
+		return name, w.s.remove(w.name)
+	}
 	if err == nil {
 		err = w.s.fs.Rename(w.name, w.s.state("list/"+name))
 	}
