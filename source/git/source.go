@@ -59,14 +59,14 @@ type Config struct {
 // Limits bound what a repository may hold. A zero field takes the default.
 type Limits struct {
 	object.Limits     // of each pack
-	Files         int // files and folders in a tree; default 4 million
+	Files         int // files and folders in a tree; default 1 million
 	Depth         int // folders in folders; default 128
 	Path          int // bytes in a path; default 4096
 }
 
 func (l Limits) withDefaults() Limits {
 	if l.Files <= 0 {
-		l.Files = 4 << 20
+		l.Files = 1 << 20
 	}
 	if l.Depth <= 0 {
 		l.Depth = 128
