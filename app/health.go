@@ -53,18 +53,18 @@ func (a *App) retry(ctx context.Context, try func() (string, error)) (string, er
 		}
 		if !sleep(ctx, a.cfg.Health.Interval) {
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				lastErr = fmt.Errorf("%w (%s, the last one when the time was over)", lastErr, tries(n))
+				lastErr = fmt.Errorf("%w (tried %s, until the time was over)", lastErr, times(n))
 			}
 			return lastOut, lastErr
 		}
 	}
 }
 
-func tries(n int) string {
+func times(n int) string {
 	if n == 1 {
-		return "1 try"
+		return "once"
 	}
-	return strconv.Itoa(n) + " tries"
+	return strconv.Itoa(n) + " times"
 }
 
 // sleep reports whether ctx lived through it.

@@ -89,6 +89,7 @@ type Source struct {
 	ConnectTimeout       time.Duration
 	Retries              int
 	LFS                  bool
+	LFSURL               string
 }
 
 // Trust says who may say what this device installs.

@@ -113,6 +113,9 @@ var Keys = []Key{
 	{Section: "source", Name: "lfs", Example: `true`,
 		Doc:   "Fetch the objects behind Git LFS pointers. Otherwise the pointers themselves are installed, as Git stores them.",
 		field: func(c *Config) any { return &c.Source.LFS }},
+	{Section: "source", Name: "lfs_url", Example: `"https://lfs.example.org/acme/station"`,
+		Doc:   "The LFS server, where it is not the one that goes with url.",
+		field: func(c *Config) any { return &c.Source.LFSURL }},
 
 	{Section: "trust", Name: "mode", Basic: true, Example: `"none"`,
 		Doc:   "Must be \"none\" in this version, and must be written: nothing checks who made a release, so whoever can push to the repository decides what this device runs. Required.",
@@ -162,7 +165,7 @@ var Keys = []Key{
 		Doc:   "The most files a release may have.",
 		field: func(c *Config) any { return &c.Limits.MaxFiles }},
 	{Section: "limits", Name: "max_bytes", Example: `"500 MB"`,
-		Doc:   "The most bytes an update may write.",
+		Doc:   "The most bytes that the files of a release may have together.",
 		field: func(c *Config) any { return &c.Limits.MaxBytes }},
 	{Section: "limits", Name: "max_file_bytes", Example: `"64 MiB"`,
 		Doc:   "The largest file a release may have.",

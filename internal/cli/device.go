@@ -122,13 +122,17 @@ func (c *command) result(cmd string, r engine.Result, err error) error {
 	case engine.UpToDate:
 		p.Printf("up to date: %s runs\n", to)
 	case engine.Updated:
-		p.Printf("updated: %s runs, it was %s%s\n", to, title(r.From), traffic(r))
+		if r.From.IsZero() || r.From.ID == store.BeforeGodwit {
+			p.Printf("installed %s%s\n", to, traffic(r))
+		} else {
+			p.Printf("updated to %s from %s%s\n", to, title(r.From), traffic(r))
+		}
 	case engine.OnTrial:
 		p.Printf("%s runs, on trial%s\n", to, because(r.Reason))
 	case engine.Confirmed:
-		p.Printf("confirmed: %s stays\n", to)
+		p.Printf("confirmed: %s\n", to)
 	case engine.RolledBack:
-		p.Printf("rolled back: %s runs, it was %s\n", to, title(r.From))
+		p.Printf("rolled back to %s from %s\n", to, title(r.From))
 	case engine.Recovered:
 		p.Printf("recovered: %s runs%s\n", to, because(r.Reason))
 	case engine.Nothing:
@@ -149,7 +153,7 @@ func traffic(r engine.Result) string {
 	if r.Sent+r.Received == 0 {
 		return ""
 	}
-	return "; " + plan.Bytes(r.Received) + " received, " + plan.Bytes(r.Sent) + " sent"
+	return "; received " + plan.Bytes(r.Received) + ", sent " + plan.Bytes(r.Sent)
 }
 
 func because(reason string) string {
@@ -263,9 +267,9 @@ func (c *command) verifyVerb() verb {
 				case v.Version.IsZero():
 					return godwit.Fail(godwit.CodeNotInstalled, nil, "nothing has been installed yet", "run `godwit update`")
 				case v.Repaired > 0:
-					p.Printf("repaired: %s of %s, all of them are as %s has them\n", files(v.Repaired), files(v.Files), title(v.Version))
+					p.Printf("repaired %s; all %s are as %s has them\n", files(v.Repaired), files(v.Files), title(v.Version))
 				default:
-					p.Printf("good: %s, all as %s has them\n", files(v.Files), title(v.Version))
+					p.Printf("good: %s, as %s has them\n", files(v.Files), title(v.Version))
 				}
 				return nil
 			})

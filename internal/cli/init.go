@@ -87,6 +87,12 @@ func (c *command) init(ctx context.Context, f initFlags) error {
 	if err != nil {
 		return err
 	}
+	// A path is meant from here, and the file may lie elsewhere.
+	if _, err := os.Stat(f.url); err == nil {
+		if f.url, err = filepath.Abs(f.url); err != nil {
+			return err
+		}
+	}
 	values := config.Values{"source.url": f.url, "trust.mode": f.trust, "tree.root": root}
 	for key, v := range map[string]string{
 		"source.branch": f.branch, "source.tag": f.tag, "source.channel": f.channel, "source.token": f.token,

@@ -51,7 +51,7 @@ func (c *command) openSource(cfg *config.Config, fsys vfs.FS, folder string, rul
 		Remote: remote, Branch: cfg.Source.Branch, Tag: cfg.Source.Tag, Channel: cfg.Source.Channel,
 		State: fsys, Folder: folder,
 		SkipSubmodules: cfg.Tree.Submodules == "skip", LFS: cfg.Source.LFS,
-		Events:         events,
+		Events: events,
 	}
 	if len(rules.Allow)+len(rules.Ignore)+len(rules.Shared) > 0 {
 		g.Filter = func(path string) bool { return rules.Permits(path) && !plan.Covers(rules.Shared, path) }

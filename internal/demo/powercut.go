@@ -14,7 +14,7 @@ import (
 )
 
 // cuts is how many power cuts there are, each on a copy of the device.
-const cuts = 16
+const cuts = 12
 
 // A window is when the steps of an update happened, from its start.
 type window struct {
@@ -30,7 +30,7 @@ func (s *story) powerCuts() error {
 	if err := s.publish("v1.2.0", largeChange()); err != nil {
 		return err
 	}
-	s.note("v1.2.0 is pushed: 230 files change")
+	s.note("v1.2.0 is pushed: 132 files change")
 	random := rand.New(rand.NewPCG(s.Seed, 1))
 	w, err := s.rehearse()
 	if err != nil {

@@ -14,7 +14,7 @@ echo "station $(cat VERSION): %s"
 exit %d
 `
 
-// firstVersion is an application of some 330 files and 6 MB.
+// firstVersion is an application of some 160 files and 2.5 MB.
 func firstVersion() map[string]githost.Change {
 	c := map[string]githost.Change{
 		"README.md":       githost.Text("# Station\n"),
@@ -22,13 +22,13 @@ func firstVersion() map[string]githost.Change {
 		"app/main.py":     githost.Text("from lib import module000\n\nmodule000.run()\n"),
 		"app/__init__.py": githost.Text(""),
 		"app/old.py":      githost.Text("# gone in the next version\n"),
-		"data/model.bin":  {Content: noise(1, 2<<20)},
+		"data/model.bin":  {Content: noise(1, 1<<20)},
 	}
-	for i := range 300 {
+	for i := range 140 {
 		c[fmt.Sprintf("lib/module%03d.py", i)] = githost.Text(module(i, 0))
 	}
-	for i := range 30 {
-		c[fmt.Sprintf("assets/icon%02d.png", i)] = githost.Change{Content: noise(uint64(100+i), 100<<10)}
+	for i := range 16 {
+		c[fmt.Sprintf("assets/icon%02d.png", i)] = githost.Change{Content: noise(uint64(100+i), 80<<10)}
 	}
 	return c
 }
@@ -53,8 +53,8 @@ func noise(seed uint64, n int) []byte {
 }
 
 func smallChange() map[string]githost.Change {
-	model := noise(1, 2<<20)
-	copy(model[1<<20:], "a small change in a large file")
+	model := noise(1, 1<<20)
+	copy(model[1<<19:], "a small change in a large file")
 	return map[string]githost.Change{
 		"app/main.py":      githost.Text("from lib import module000, module001\n\nmodule000.run()\nmodule001.run()\n"),
 		"app/old.py":       githost.Remove(),
@@ -67,13 +67,13 @@ func smallChange() map[string]githost.Change {
 // largeChange changes enough that an update takes a while.
 func largeChange() map[string]githost.Change {
 	c := map[string]githost.Change{}
-	for i := range 200 {
+	for i := range 100 {
 		c[fmt.Sprintf("lib/module%03d.py", i)] = githost.Text(module(i, 2))
 	}
-	for i := range 20 {
-		c[fmt.Sprintf("assets/icon%02d.png", i)] = githost.Change{Content: noise(uint64(200+i), 100<<10)}
+	for i := range 12 {
+		c[fmt.Sprintf("assets/icon%02d.png", i)] = githost.Change{Content: noise(uint64(200+i), 80<<10)}
 	}
-	for i := 290; i < 300; i++ {
+	for i := 130; i < 140; i++ {
 		c[fmt.Sprintf("lib/module%03d.py", i)] = githost.Remove()
 		c[fmt.Sprintf("lib/more/module%03d.py", i)] = githost.Text(module(i, 0))
 	}

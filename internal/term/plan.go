@@ -1,6 +1,7 @@
 package term
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 
@@ -52,23 +53,34 @@ func (p *Printer) Plan(pl *plan.Plan, from, to string) error {
 				break
 			}
 			shown++
-			p.Printf("    %-40s%s\n", Clean(s.Path), why(s))
+			p.Printf("%s\n", strings.TrimRight(fmt.Sprintf("    %-40s%s", Clean(s.Path), why(s)), " "))
 		}
 	}
 	if pl.Changes() == 0 {
 		p.Printf("\n  nothing to change\n")
 	}
-	about := "about "
-	if pl.Exact {
-		about = ""
+	amount := func(n int64) string {
+		switch {
+		case pl.Exact:
+			return plan.Bytes(n)
+		case n == 0:
+			return "their sizes are not known yet"
+		}
+		return "about " + plan.Bytes(n)
 	}
 	p.Printf("\nkept: %s. To fetch: %s", count(pl.Kept, "file"), count(pl.FetchFiles, "file"))
 	if pl.FetchFiles > 0 {
-		p.Printf(" (%s%s before compression and deltas)", about, plan.Bytes(pl.FetchBytes))
+		p.Printf(" (%s", amount(pl.FetchBytes))
+		if pl.FetchBytes > 0 {
+			p.Printf(" before compression and deltas")
+		}
+		p.Printf(")")
 	}
-	p.Printf(". To write: %s%s", about, plan.Bytes(pl.WriteBytes))
+	if pl.Exact || pl.WriteBytes > 0 {
+		p.Printf(". To write: %s", amount(pl.WriteBytes))
+	}
 	if pl.Free >= 0 {
-		p.Printf(" of %s free", plan.Bytes(pl.Free))
+		p.Printf(". Free: %s", plan.Bytes(pl.Free))
 	}
 	p.Printf(".\n")
 	return nil

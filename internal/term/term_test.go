@@ -256,7 +256,7 @@ func TestPlanForPeople(t *testing.T) {
   skip 1 file
     docs/x                                    ignored
 
-kept: 1 file. To fetch: 2 files (9 B before compression and deltas). To write: 9 B of 5.0 GB free.
+kept: 1 file. To fetch: 2 files (9 B before compression and deltas). To write: 9 B. Free: 5.0 GB.
 `
 	if got := s.out.String(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
