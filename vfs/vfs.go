@@ -7,7 +7,8 @@
 // symbolic links lie in it.
 //
 // Names are slash-separated and relative to the root, as in io/fs; "." is the
-// root. No call follows a symbolic link in the last part of a name.
+// root. Other names are fs.ErrInvalid. No call follows a symbolic link in the
+// last part of a name.
 package vfs
 
 import (

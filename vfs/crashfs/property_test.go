@@ -42,7 +42,7 @@ func newPlayer(seed uint64) *player {
 	for _, a := range []string{"a", "b", "d"} {
 		p.names = append(p.names, a, a+"/b", a+"/d", a+"/d/e")
 	}
-	p.names = append(p.names, "./a", "d/../b", ".", "../x", "d/l/e")
+	p.names = append(p.names, ".", "d/l/e")
 	return p
 }
 
@@ -133,7 +133,7 @@ func (p *player) step(f vfs.FS) (did, saw string) {
 	if i.Type == vfs.Dir {
 		serr = f.SyncDir(n)
 	}
-	if i.Name == "." || n == "." || n == "d/../b" {
+	if i.Name == "." || n == "." {
 		i.Name = ""
 	}
 	return "lstat " + n, fmt.Sprint(i, class(err), class(serr))
