@@ -487,6 +487,7 @@ func (s *Store) prune(b Pending) error {
 	if err != nil {
 		return err
 	}
+	clear(s.checked) // what is removed now must be checked again if it comes back
 	return s.removeUnused(s.state("list"), func(i vfs.Info) bool { return used[s.state("list/"+i.Name)] })
 }
 
