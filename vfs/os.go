@@ -397,7 +397,10 @@ func (o *OSFS) Readlink(name string) (string, error) {
 
 // SyncDir implements FS.
 func (o *OSFS) SyncDir(name string) error {
-	fd, err := o.dir(path.Clean(name))
+	fd, err := -1, fs.ErrInvalid
+	if fs.ValidPath(name) {
+		fd, err = o.dir(name)
+	}
 	if err == nil {
 		err = ignoringEINTR(func() error { return unix.Fsync(fd) })
 	}
