@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -193,7 +192,7 @@ func (h *sshHost) run(ctx context.Context, command string, max int) ([]byte, err
 	client := h.client
 	defer context.AfterFunc(ctx, func() { client.Close() })()
 	defer time.AfterFunc(h.c.cfg.IdleTimeout, func() { client.Close() }).Stop()
-	out := &bounded{max: max}
+	out := &bounded{max: max, full: func() { client.Close() }}
 	var last tail
 	s.Stdout, s.Stderr = out, &last
 	if err := s.Run(command); err != nil {
@@ -206,20 +205,23 @@ func (h *sshHost) run(ctx context.Context, command string, max int) ([]byte, err
 		}
 		return nil, explainNetwork(ctx, h.c.at.host, h.c.cfg.Now(), err)
 	}
-	return out.Bytes(), nil
+	return out.b, nil
 }
 
-// bounded keeps what is written to it, and fails beyond max bytes.
+// bounded keeps what is written to it, and calls full beyond max bytes.
 type bounded struct {
-	bytes.Buffer
-	max int
+	b    []byte
+	max  int
+	full func()
 }
 
 func (b *bounded) Write(p []byte) (int, error) {
-	if b.Len()+len(p) > b.max {
+	if len(b.b)+len(p) > b.max {
+		b.full()
 		return 0, errors.New("the answer is too long")
 	}
-	return b.Buffer.Write(p)
+	b.b = append(b.b, p...)
+	return len(p), nil
 }
 
 // quoted makes s one word for the shell at the other end, as git does.
