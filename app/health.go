@@ -44,7 +44,7 @@ func (a *App) retry(ctx context.Context, try func() (string, error)) (string, er
 		if err == nil {
 			return out, nil
 		}
-		if ctx.Err() == nil || lastErr == nil { // not the try that the deadline ended
+		if lastErr == nil || !over(ctx) { // not the try that the deadline ended
 			lastOut, lastErr = out, err
 		}
 		var start *startError
@@ -58,6 +58,13 @@ func (a *App) retry(ctx context.Context, try func() (string, error)) (string, er
 			return lastOut, lastErr
 		}
 	}
+}
+
+// over reports whether ctx has ended, or is about to: the network may notice a
+// deadline a moment before ctx says so.
+func over(ctx context.Context) bool {
+	at, ok := ctx.Deadline()
+	return ctx.Err() != nil || ok && time.Until(at) < 10*time.Millisecond
 }
 
 func times(n int) string {
