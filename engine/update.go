@@ -171,8 +171,9 @@ func (e *Engine) install(ctx context.Context, opt UpdateOptions) (r Result, stag
 		Policy: verified.Policy, Rules: e.Rules.Fingerprint()}
 	e.Events.Say(stage, godwit.Info, summary(p))
 	if opt.DryRun {
+		// The plan reads listings that only it needs; the next run prunes them.
 		r.Outcome, r.Reason = Planned, c.Reason
-		return r, stage, s.Prune()
+		return r, stage, nil
 	}
 
 	stage = godwit.StageFetch
