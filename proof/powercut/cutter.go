@@ -27,6 +27,7 @@ type cutter struct {
 	work    time.Duration
 	keep    string // folder for disks on which something was found
 	talk    bool
+	mended  string // what fsck said after the last cut
 }
 
 func (c *cutter) run(cuts int) error {
@@ -174,6 +175,9 @@ func (c *cutter) save() {
 	name := filepath.Join(c.keep, fmt.Sprintf("wrong-%s-%s.img", c.tally.setting.fs, c.tally.setting.layout))
 	if err := os.WriteFile(name, c.disk.media, 0o644); err == nil {
 		fmt.Println("the disk is kept in", name)
+		if c.mended != "" {
+			fmt.Println("fsck had said:", c.mended)
+		}
 	}
 }
 
@@ -184,11 +188,17 @@ func (c *cutter) fsck(scratch string) error {
 	if err := os.WriteFile(file, c.disk.media, 0o644); err != nil {
 		return err
 	}
-	// 1: errors were found and mended.
-	out, err := exec.Command("fsck.vfat", "-a", "-w", file).CombinedOutput()
-	var exit *exec.ExitError
-	if err != nil && (!errors.As(err, &exit) || exit.ExitCode() > 1) {
-		return fmt.Errorf("fsck.vfat: %w\n%s", err, out)
+	c.mended = ""
+	for range 3 { // what one pass cuts short, the next one removes
+		out, err := exec.Command("fsck.vfat", "-a", "-w", file).CombinedOutput()
+		c.mended += string(out)
+		var exit *exec.ExitError
+		if err == nil {
+			break
+		}
+		if !errors.As(err, &exit) || exit.ExitCode() > 1 { // 1: errors were mended
+			return fmt.Errorf("fsck.vfat: %w\n%s", err, out)
+		}
 	}
 	b, err := os.ReadFile(file)
 	if err == nil {
