@@ -251,7 +251,8 @@ func (c *cache) commit(id object.ID) (object.CommitInfo, error) {
 	if err != nil {
 		return object.CommitInfo{}, err
 	}
-	return object.ReadCommit(p.reader(), c.format)
+	info, err := object.ReadCommit(p.reader(), c.format)
+	return info, diskError(err)
 }
 
 // maxTag bounds commits and annotated tags, whose text is held in memory.

@@ -65,6 +65,7 @@ func (s *Source) exchange(ctx context.Context, tip godwit.Tip, commit object.ID,
 			req.Shallow = append(req.Shallow, b.String())
 		}
 	}
+	var list haveList
 	resuming := !treesFirst && len(s.cache.spools) > 0 // the question below was answered before
 	if len(bases) > 0 && !resuming {
 		// Ask first whether the server still knows what is installed: if not,
@@ -88,14 +89,14 @@ func (s *Source) exchange(ctx context.Context, tip godwit.Tip, commit object.ID,
 		req.Have = hexes(slices.Values(s.bases))
 		if len(s.bases) == 0 {
 			if treesFirst = caps.Filter; !treesFirst {
-				req.Have = s.allTrees(bases[0])
+				req.Have = s.allTrees(bases[0], &list)
 			}
 		}
 	}
 	if treesFirst {
-		req.Have = s.treeHaves(commit, s.bases)
+		req.Have = s.treeHaves(commit, s.bases, &list)
 	} else if len(s.cache.spools) > 0 {
-		if req.Have, err = s.spooledHaves(req.Have); err != nil {
+		if req.Have, err = s.spooledHaves(req.Have, &list); err != nil {
 			return err
 		}
 	}
@@ -104,7 +105,7 @@ func (s *Source) exchange(ctx context.Context, tip godwit.Tip, commit object.ID,
 		return s.exchangeWhole(ctx, req)
 	}
 	if err != nil {
-		return err
+		return list.or(err)
 	}
 	return s.receive(ctx, pack, !treesFirst)
 }
@@ -138,7 +139,7 @@ func hexes(ids iter.Seq[object.ID]) iter.Seq[string] {
 
 // treeHaves names the bases, and trees of the release that an exchange brought
 // before it was cut.
-func (s *Source) treeHaves(commit object.ID, bases []object.ID) iter.Seq[string] {
+func (s *Source) treeHaves(commit object.ID, bases []object.ID, list *haveList) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for _, b := range bases {
 			if !yield(b.String()) {
@@ -146,28 +147,34 @@ func (s *Source) treeHaves(commit object.ID, bases []object.ID) iter.Seq[string]
 			}
 		}
 		info, err := s.cache.commit(commit)
-		if err != nil {
-			return
+		if err == nil {
+			_, err = newWalker(s.cache).wholeTrees(0, info.Tree, func(id object.ID) bool { return yield(id.String()) })
 		}
-		// An error here only means to ask for more than needed.
-		newWalker(s.cache).wholeTrees(0, info.Tree, func(id object.ID) bool { return yield(id.String()) })
+		list.failed(err)
 	}
 }
 
 // allTrees names all trees of a commit that the server no longer has: most of
 // them are in what came instead.
-func (s *Source) allTrees(commit object.ID) iter.Seq[string] {
+func (s *Source) allTrees(commit object.ID, list *haveList) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		info, err := s.cache.commit(commit)
-		if err != nil || !yield(info.Tree.String()) {
+		if err != nil {
+			list.failed(err)
 			return
 		}
-		newWalker(s.cache).walk(0, info.Tree, nil, func(path []byte, e object.TreeEntry) (bool, error) {
+		if !yield(info.Tree.String()) {
+			return
+		}
+		err = newWalker(s.cache).walk(0, info.Tree, nil, func(path []byte, e object.TreeEntry) (bool, error) {
 			if e.Mode == object.ModeDir && !yield(e.ID.String()) {
 				return false, errStop
 			}
 			return e.Mode == object.ModeDir, nil
 		})
+		if err != errStop {
+			list.failed(err)
+		}
 	}
 }
 

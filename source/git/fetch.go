@@ -142,7 +142,7 @@ func (j *fetchJob) tree(ctx context.Context, bases []object.ID, sparing bool) er
 			req.Shallow = append(req.Shallow, b.String())
 		}
 	}
-	var haveErr error
+	var list haveList
 	req.Have = func(yield func(string) bool) {
 		for _, b := range bases {
 			if !yield(b.String()) {
@@ -151,9 +151,7 @@ func (j *fetchJob) tree(ctx context.Context, bases []object.ID, sparing bool) er
 		}
 		if sparing {
 			_, _, err := s.haves(j.root, old, j.want, j.into, func(id object.ID) bool { return yield(id.String()) })
-			if err != nil && haveErr == nil {
-				haveErr = err
-			}
+			list.failed(err)
 		}
 	}
 	if s.typeFilter(j.caps) {
@@ -161,15 +159,12 @@ func (j *fetchJob) tree(ctx context.Context, bases []object.ID, sparing bool) er
 		req.Filter = "object:type=blob"
 	}
 	pack, _, err := s.remote.Fetch(ctx, req)
-	if err != nil && req.Filter != "" && ctx.Err() == nil {
+	if err != nil && req.Filter != "" && ctx.Err() == nil && list.err == nil {
 		// Hosts may forbid single filters, and may just hang up on them.
 		s.noTypeFilter, req.Filter = true, ""
 		pack, _, err = s.remote.Fetch(ctx, req)
 	}
-	if haveErr != nil {
-		err = haveErr
-	}
-	return j.stage(pack, err)
+	return j.stage(pack, list.or(err))
 }
 
 // typeFilter reports whether the server can leave out all but contents: git
@@ -316,7 +311,7 @@ func (s *Source) readSpool(name string, sink object.Sink) error {
 // spooledHaves adds the contents that lie in packs of cut exchanges to a list
 // of what is here. Those that are deltas against installed files are not found:
 // here is no way to read these.
-func (s *Source) spooledHaves(bases iter.Seq[string]) (iter.Seq[string], error) {
+func (s *Source) spooledHaves(bases iter.Seq[string], list *haveList) (iter.Seq[string], error) {
 	name := s.cache.folder + "/haves"
 	f, err := newTemporary(s.cfg.State, name)
 	if err != nil {
@@ -338,12 +333,14 @@ func (s *Source) spooledHaves(bases iter.Seq[string]) (iter.Seq[string], error) 
 		}
 		f, err := s.cfg.State.Open(name, vfs.Read)
 		if err != nil {
+			list.failed(err)
 			return
 		}
 		defer f.Close()
 		r := bufio.NewReaderSize(f, 4<<10)
 		for sum := make([]byte, s.cache.format.Size()); ; {
 			if _, err := io.ReadFull(r, sum); err != nil {
+				list.failed(err)
 				return
 			}
 			id := object.MakeID(s.cache.format, sum)

@@ -2,6 +2,7 @@ package git
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"iter"
 
@@ -106,10 +107,13 @@ func (s *survey) run(level int, id, oldID object.ID, path []byte) (bool, error) 
 	var old object.TreeEntry
 	var oldTree *object.TreeReader
 	if !oldID.IsZero() {
-		if oldTree, err = s.old.open(level, oldID); err != nil {
-			oldTree = nil // only used to say less
-		} else if old, err = oldTree.Next(); err != nil {
-			oldTree = nil
+		if oldTree, err = s.old.open(level, oldID); err == nil {
+			old, err = oldTree.Next()
+		}
+		if err != nil {
+			if oldTree = nil; isDisk(err) {
+				return false, diskError(err)
+			}
 		}
 	}
 	n := len(path)
@@ -123,7 +127,9 @@ func (s *survey) run(level int, id, oldID object.ID, path []byte) (bool, error) 
 		}
 		for oldTree != nil && old.Compare(e) < 0 {
 			if old, err = oldTree.Next(); err != nil {
-				oldTree = nil
+				if oldTree = nil; isDisk(err) {
+					return false, diskError(err)
+				}
 			}
 		}
 		var same object.ID // what the old tree has here, of the same kind
@@ -148,6 +154,33 @@ func (s *survey) run(level int, id, oldID object.ID, path []byte) (bool, error) 
 			}
 		}
 	}
+}
+
+// isDisk tells a failing disk from a tree that is absent, bad, or at its end.
+func isDisk(err error) bool {
+	var e *godwit.Error
+	if errors.As(err, &e) {
+		return e.Code != godwit.CodeMissingObject && e.Code != godwit.CodeBadObject && e.Code != godwit.CodeBadPath
+	}
+	return err != io.EOF
+}
+
+// A haveList collects what goes wrong while a request's "have" lines are made:
+// the disk's error is worth more than that of the request.
+type haveList struct{ err error }
+
+func (h *haveList) failed(err error) {
+	if h.err == nil && err != nil && isDisk(err) {
+		h.err = diskError(err)
+	}
+}
+
+// or gives the first error of the disk, else err.
+func (h *haveList) or(err error) error {
+	if err != nil && h.err != nil {
+		return h.err
+	}
+	return err
 }
 
 // haves gives the objects of the release's tree that need not be sent. old is

@@ -211,6 +211,9 @@ func (w *walker) wholeTrees(level int, id object.ID, yield func(object.ID) bool)
 	for {
 		e, err := t.Next()
 		if err != nil {
+			if isDisk(err) {
+				return false, diskError(err)
+			}
 			return true, nil // at the end, or where the tree is bad
 		}
 		if e.Mode == object.ModeDir {
