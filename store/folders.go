@@ -66,8 +66,8 @@ func (s *Store) makeState() error {
 		if err == nil {
 			return s.fs.Sync()
 		}
-		if vfs.Full(err) || vfs.ReadOnly(err) || errors.Is(err, fs.ErrPermission) || n >= maxSpare {
-			return err
+		if e := vfs.RemoveAll(s.fs, next); e == nil || vfs.Full(err) || vfs.ReadOnly(err) || errors.Is(err, fs.ErrPermission) || n >= maxSpare {
+			return err // not what a power cut left
 		}
 	}
 }

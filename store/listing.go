@@ -8,6 +8,7 @@ import (
 	"errors"
 	"hash"
 	"io"
+	"io/fs"
 	"iter"
 	"slices"
 
@@ -145,8 +146,7 @@ func (s *Store) checkListing(name string) error {
 		}
 	}
 	if err != nil {
-		return godwit.Fail(godwit.CodeDamaged, err, "the list of installed files is damaged",
-			"run godwit update --force to install the release again")
+		return listingError(err)
 	}
 	s.checked[name] = true
 	return nil
@@ -187,7 +187,7 @@ func (s *Store) scan(name string) iter.Seq2[placed, error] {
 		r := &countingReader{Reader: bufio.NewReaderSize(f, listingBuffer)}
 		magic := make([]byte, len(listingMagic))
 		if _, err := io.ReadFull(r, magic); err != nil || string(magic) != listingMagic {
-			yield(placed{}, errListing)
+			yield(placed{}, listingError(err))
 			return
 		}
 		for {
@@ -203,8 +203,18 @@ func (s *Store) scan(name string) iter.Seq2[placed, error] {
 	}
 }
 
-var errListing = godwit.Fail(godwit.CodeDamaged, nil, "the list of installed files is damaged",
-	"run godwit update --force to install the release again")
+var errListing = listingError(nil)
+
+// listingError says that a stored listing is damaged or gone. A disk that could
+// not be read this time is another matter: what it holds may be right.
+func listingError(err error) error {
+	var e *fs.PathError
+	if errors.As(err, &e) && !isAbsent(err) {
+		return diskError(err, "the list of installed files cannot be read")
+	}
+	return godwit.Fail(godwit.CodeDamaged, err, "the list of installed files is damaged",
+		"run godwit update --force to install the release again")
+}
 
 type countingReader struct {
 	*bufio.Reader
@@ -230,26 +240,32 @@ func (c *countingReader) ReadByte() (byte, error) {
 func readEntry(r *countingReader) (e godwit.Entry, err error) {
 	mode, err := r.ReadByte()
 	if err != nil {
-		return e, errListing
+		return e, listingError(err)
 	}
 	if mode == 0 {
 		return e, io.EOF
 	}
 	alg, err := r.ReadByte()
 	size := godwit.Algorithm(alg).Size()
-	if err != nil || size == 0 || mode > byte(godwit.Symlink) {
+	if err != nil {
+		return e, listingError(err)
+	}
+	if size == 0 || mode > byte(godwit.Symlink) {
 		return e, errListing
 	}
 	var sum [sha256.Size]byte
 	if _, err := io.ReadFull(r, sum[:size]); err != nil {
-		return e, errListing
+		return e, listingError(err)
 	}
 	length, err := binary.ReadUvarint(r)
 	if err != nil {
-		return e, errListing
+		return e, listingError(err)
 	}
 	n, err := binary.ReadUvarint(r)
-	if err != nil || n == 0 || n > maxStoredPath {
+	if err != nil {
+		return e, listingError(err)
+	}
+	if n == 0 || n > maxStoredPath {
 		return e, errListing
 	}
 	if cap(r.buf) < int(n) {
@@ -257,7 +273,7 @@ func readEntry(r *countingReader) (e godwit.Entry, err error) {
 	}
 	path := r.buf[:n]
 	if _, err := io.ReadFull(r, path); err != nil {
-		return e, errListing
+		return e, listingError(err)
 	}
 	return godwit.Entry{Path: string(path), Mode: godwit.Mode(mode),
 		Digest: godwit.MakeDigest(godwit.Algorithm(alg), sum[:size]), Size: int64(length) - 1}, nil

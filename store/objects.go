@@ -185,15 +185,26 @@ func (o *Objects) locate(d godwit.Digest) (name string, info vfs.Info, err error
 	if info, err = o.s.fs.Lstat(name); err == nil {
 		return name, info, nil
 	}
+	unread := error(nil) // a place that could not be looked at
+	if !isAbsent(err) {
+		unread = err
+	}
 	try := func(n string) bool {
 		i, err := o.s.fs.Lstat(n)
-		if err != nil || i.Type != vfs.Regular && i.Type != vfs.Link {
+		if err == nil && i.Type != vfs.Regular && i.Type != vfs.Link {
 			return false
 		}
-		if _, ok := o.sound[key(d)]; !ok {
-			if e, err := o.s.hashEntry(n, i, d.Algorithm); err != nil || e.Digest != d {
+		if _, ok := o.sound[key(d)]; err == nil && !ok {
+			var e godwit.Entry
+			if e, err = o.s.hashEntry(n, i, d.Algorithm); err == nil && e.Digest != d {
 				return false
 			}
+		}
+		if err != nil {
+			if !isAbsent(err) {
+				unread = err
+			}
+			return false
 		}
 		name, info = n, i
 		return true
@@ -229,8 +240,19 @@ func (o *Objects) locate(d godwit.Digest) (name string, info vfs.Info, err error
 			return name, info, nil
 		}
 	}
-	return "", info, &fs.PathError{Op: "open", Path: d.String(), Err: fs.ErrNotExist}
+	return "", info, &notHere{d, unread}
 }
+
+// notHere is the fs.ErrNotExist of contents. Its cause, if there is one, is
+// that a place could not be read where they may lie.
+type notHere struct {
+	d     godwit.Digest
+	cause error
+}
+
+func (e *notHere) Error() string        { return e.d.String() + " is not on this device" }
+func (e *notHere) Is(target error) bool { return target == fs.ErrNotExist }
+func (e *notHere) Unwrap() error        { return e.cause }
 
 // Has implements godwit.Objects.
 func (o *Objects) Has(d godwit.Digest) bool {
@@ -387,8 +409,8 @@ func (n *newObject) Abort() {
 // move, an object of the stage is moved.
 func (o *Objects) place(e godwit.Entry, dst string, move bool) error {
 	src, info, err := o.locate(e.Digest)
-	if errors.Is(err, fs.ErrNotExist) {
-		return godwit.Fail(godwit.CodeDamaged, nil, "the content of "+strconv.Quote(e.Path)+" is not on this device", "run godwit verify --repair")
+	if lost, ok := err.(*notHere); ok {
+		return godwit.Fail(godwit.CodeDamaged, lost.cause, "the content of "+strconv.Quote(e.Path)+" is not on this device", "run godwit verify --repair")
 	}
 	if err != nil {
 		return diskError(err, strconv.Quote(e.Path)+" cannot be read")

@@ -323,10 +323,14 @@ func (s *Store) makeWay(dirs *folders, name string) error {
 	if err := dirs.ensure(path.Dir(name)); err != nil {
 		return err
 	}
-	if i, err := s.fs.Lstat(name); err == nil && i.Type == vfs.Dir {
+	i, err := s.fs.Lstat(name)
+	if err == nil && i.Type == vfs.Dir {
 		return s.removeFolders(name)
 	}
-	return nil
+	if isAbsent(err) {
+		return nil
+	}
+	return diskError(err, strconv.Quote(name)+" cannot be read")
 }
 
 // removeFolders removes dir, which may hold folders and nothing else.

@@ -205,6 +205,12 @@ func (f *FS) Inject(x Fault) {
 // Tell makes sync calls lie.
 func (f *FS) Tell(l Lie) { f.mu.Lock(); f.lie = l; f.mu.Unlock() }
 
+// Resize changes Options.Capacity.
+func (f *FS) Resize(capacity int64) { f.mu.Lock(); f.opt.Capacity = capacity; f.mu.Unlock() }
+
+// Used is the number of bytes that content and names take.
+func (f *FS) Used() int64 { f.mu.Lock(); defer f.mu.Unlock(); return f.used }
+
 // OnOp calls fn after every operation. It may call Crash and Clone on this file
 // system, and nothing else. A nil fn ends it.
 func (f *FS) OnOp(fn func(Op)) { f.mu.Lock(); f.hook = fn; f.mu.Unlock() }
