@@ -1,0 +1,97 @@
+package demo_test
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/godwit-ota/godwit/internal/cli"
+	"github.com/godwit-ota/godwit/internal/demo"
+)
+
+// childEnv makes the test binary the program that the demo runs. Its value
+// names the command after which it damages the device, if any.
+const childEnv = "GODWIT_DEMO_CHILD"
+
+func TestMain(m *testing.M) {
+	spoil, child := os.LookupEnv(childEnv)
+	if !child {
+		os.Exit(m.Run())
+	}
+	code := cli.Main(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Getenv, nil)
+	if spoil != "" && slices.Contains(os.Args, spoil) {
+		// The tree is the demo's, which runs its children in its folder.
+		device := "device"
+		if i := slices.Index(os.Args, "--root"); i >= 0 {
+			device = os.Args[i+1]
+		}
+		f, err := os.OpenFile(filepath.Join(device, "current", "lib", "module003.py"), os.O_WRONLY, 0)
+		if err == nil {
+			f.WriteString("spoilt")
+			f.Close()
+		}
+	}
+	os.Exit(code)
+}
+
+func program(t *testing.T) string {
+	t.Helper()
+	p, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// tempDir is in memory where it can be: what is waited for in a demo is mostly
+// the disk, and what a disk may lose is not what these tests are about.
+func tempDir(t *testing.T) string {
+	t.Helper()
+	if dir, err := os.MkdirTemp("/dev/shm", "godwit-demo-test-*"); err == nil {
+		t.Cleanup(func() { os.RemoveAll(dir) })
+		return dir
+	}
+	return t.TempDir()
+}
+
+func TestDemo(t *testing.T) {
+	for _, layout := range []string{"slots", "in-place"} {
+		t.Run(layout, func(t *testing.T) {
+			t.Setenv(childEnv, "")
+			t.Setenv("TMPDIR", tempDir(t))
+			var out bytes.Buffer
+			if err := demo.Run(t.Context(), &out, program(t), layout, 7, false); err != nil {
+				t.Fatalf("%v\n%s", err, &out)
+			}
+			if n := strings.Count(out.String(), "✓"); n != 7 {
+				t.Errorf("%d things are proved:\n%s", n, &out)
+			}
+			if left, _ := filepath.Glob(filepath.Join(os.Getenv("TMPDIR"), "*")); len(left) > 0 {
+				t.Errorf("left behind: %v", left)
+			}
+		})
+	}
+}
+
+// A demo that cannot fail would prove nothing.
+func TestDemoFindsDamage(t *testing.T) {
+	for command, chapter := range map[string]string{"update": "2. A new device", "recover": "5. The power fails", "rollback": "7. A person goes back"} {
+		t.Run(command, func(t *testing.T) {
+			t.Setenv(childEnv, command)
+			t.Setenv("TMPDIR", tempDir(t))
+			var out bytes.Buffer
+			err := demo.Run(t.Context(), &out, program(t), "slots", 7, false)
+			if err == nil || !strings.Contains(err.Error(), "lib/module003.py has another content") {
+				t.Fatalf("damage after %s was not found: %v", command, err)
+			}
+			told := out.String()
+			if last := told[strings.LastIndex(told, "\n\n")+2:]; !strings.HasPrefix(last, chapter) || strings.Contains(told, "✓") {
+				t.Errorf("found in the wrong chapter, or claims were made:\n%s", told)
+			}
+		})
+	}
+}
