@@ -3,7 +3,6 @@ package lfs
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -12,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/godwit-ota/godwit"
+	"github.com/godwit-ota/godwit/internal/jsontext"
 )
 
 // A Remote is the host of a repository, as source/git/wire reaches it.
@@ -30,7 +30,7 @@ const BatchLimit = 100
 
 const mediaType = "application/vnd.git-lfs+json"
 
-const maxBatchAnswer = 2 << 20
+const maxBatchAnswer = 512 << 10
 
 // A Client fetches LFS objects of one repository. It is not safe for
 // concurrent use.
@@ -50,35 +50,8 @@ func New(remote Remote, endpoint string) *Client {
 
 // An action says how to get one object.
 type action struct {
-	Href   string            `json:"href"`
-	Header map[string]string `json:"header"`
-}
-
-type batchObject struct {
-	OID  string `json:"oid"`
-	Size int64  `json:"size"`
-}
-
-type batchRequest struct {
-	Operation string        `json:"operation"`
-	Transfers []string      `json:"transfers"`
-	Objects   []batchObject `json:"objects"`
-	HashAlgo  string        `json:"hash_algo"`
-}
-
-type batchAnswer struct {
-	Transfer string `json:"transfer"`
-	HashAlgo string `json:"hash_algo"`
-	Objects  []struct {
-		batchObject
-		Actions struct {
-			Download *action `json:"download"`
-		} `json:"actions"`
-		Error *struct {
-			Code    int    `json:"code"`
-			Message string `json:"message"`
-		} `json:"error"`
-	} `json:"objects"`
+	href   string
+	header map[string]string
 }
 
 // find learns the endpoint.
@@ -124,14 +97,16 @@ func (c *Client) Prepare(ctx context.Context, pointers []Pointer) error {
 
 // batch speaks the batch API. It returns the first error about an object.
 func (c *Client) batch(ctx context.Context, pointers []Pointer) (refused error, err error) {
-	want := batchRequest{Operation: "download", Transfers: []string{"basic"}, HashAlgo: "sha256"}
+	objects := make([]jsontext.Fields, 0, len(pointers))
 	for _, p := range pointers {
-		want.Objects = append(want.Objects, batchObject(p))
+		objects = append(objects, jsontext.Fields{{Name: "oid", Value: p.OID}, {Name: "size", Value: p.Size}})
 	}
-	body, err := json.Marshal(want)
-	if err != nil {
-		return nil, err
-	}
+	body := jsontext.Append(nil, jsontext.Fields{
+		{Name: "operation", Value: "download"},
+		{Name: "transfers", Value: []string{"basic"}},
+		{Name: "objects", Value: objects},
+		{Name: "hash_algo", Value: "sha256"},
+	})
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, c.endpoint+"/objects/batch", bytes.NewReader(body))
 	if err != nil {
 		return nil, godwit.Fail(godwit.CodeConfig, err, "the LFS server's URL is not one", "check source.url")
@@ -153,41 +128,47 @@ func (c *Client) batch(ctx context.Context, pointers []Pointer) (refused error, 
 	if err != nil {
 		return nil, brokenOff(err, r.URL.Hostname())
 	}
-	var answer batchAnswer
+	var answer jsontext.Value
 	if len(b) > maxBatchAnswer {
 		err = errors.New("it is too long")
-	} else {
-		err = json.Unmarshal(b, &answer)
+	} else if answer, err = jsontext.Parse(b); err == nil && answer.Kind != jsontext.Object {
+		err = errors.New("it is not an object")
 	}
 	if err != nil {
 		return nil, godwit.Fail(godwit.CodeProtocol, err, "the answer of "+r.URL.Hostname()+" is not one of an LFS server", "does this host have LFS? Otherwise set source.lfs = false")
 	}
-	if t := answer.Transfer; t != "" && t != "basic" {
+	if t := answer.Get("transfer").Text; t != "" && t != "basic" {
 		return nil, godwit.Fail(godwit.CodeProtocol, nil, "the LFS server offers only the transfer "+strconv.QuoteToASCII(cut(t)), "godwit downloads with the transfer basic")
 	}
-	if h := answer.HashAlgo; h != "" && h != "sha256" {
+	if h := answer.Get("hash_algo").Text; h != "" && h != "sha256" {
 		return nil, godwit.Fail(godwit.CodeProtocol, nil, "the LFS server names objects by "+strconv.QuoteToASCII(cut(h)), "godwit knows sha256")
 	}
 	asked := make(map[string]int64, len(pointers))
 	for _, p := range pointers {
 		asked[p.OID] = p.Size
 	}
-	for _, o := range answer.Objects {
-		size, ok := asked[o.OID]
-		switch {
-		case !ok:
-		case o.Error != nil:
-			if refused == nil {
-				refused = objectError(o.OID, o.Error.Code, o.Error.Message)
+	for _, o := range answer.Get("objects").List {
+		oid := o.Get("oid").Text
+		size, ok := asked[oid]
+		if !ok {
+			continue
+		}
+		problem := error(nil)
+		if e := o.Get("error"); e.Kind != jsontext.Null {
+			code, _ := e.Get("code").Int()
+			problem = objectError(oid, int(code), e.Get("message").Text)
+		} else if got, ok := o.Get("size").Int(); !ok || got != size {
+			problem = godwit.Fail(godwit.CodeBadObject, nil, "the LFS object "+short(oid)+" has "+strconv.FormatInt(got, 10)+" bytes at the server, and "+strconv.FormatInt(size, 10)+" by its pointer",
+				"the repository's LFS server must be repaired")
+		} else if d := o.Get("actions").Get("download"); d.Kind == jsontext.Object {
+			a := &action{href: d.Get("href").Text, header: make(map[string]string)}
+			for _, m := range d.Get("header").Members {
+				a.header[m.Name] = m.Value.Text
 			}
-		case o.Actions.Download == nil:
-		case o.Size != size:
-			if refused == nil {
-				refused = godwit.Fail(godwit.CodeBadObject, nil, "the LFS object "+short(o.OID)+" has "+strconv.FormatInt(o.Size, 10)+" bytes at the server, and "+strconv.FormatInt(size, 10)+" by its pointer",
-					"the repository's LFS server must be repaired")
-			}
-		default:
-			c.actions[o.OID] = o.Actions.Download
+			c.actions[oid] = a
+		}
+		if refused == nil {
+			refused = problem
 		}
 	}
 	return refused, nil
@@ -213,7 +194,7 @@ func (c *Client) action(ctx context.Context, p Pointer, fresh bool) (*action, er
 	if a == nil {
 		return nil, godwit.Fail(godwit.CodeMissingObject, nil, "the LFS server does not have the object "+short(p.OID), "push it: git lfs push --all")
 	}
-	u, err := url.Parse(a.Href)
+	u, err := url.Parse(a.href)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		delete(c.actions, p.OID)
 		return nil, godwit.Fail(godwit.CodeProtocol, nil, "the LFS server gives no web address for the object "+short(p.OID), "the LFS server must be repaired")

@@ -300,7 +300,7 @@ func (d *download) continues(s string) bool {
 // request sends a GET, and follows redirects. What the LFS server said to send
 // along goes to the host that it named, and no further.
 func (d *download) request(ctx context.Context, a *action) (*http.Response, error) {
-	at := a.Href
+	at := a.href
 	origin := ""
 	for hops := 0; ; hops++ {
 		r, err := http.NewRequestWithContext(ctx, http.MethodGet, at, nil)
@@ -311,7 +311,7 @@ func (d *download) request(ctx context.Context, a *action) (*http.Response, erro
 			origin = originOf(r.URL)
 		}
 		if originOf(r.URL) == origin {
-			for k, v := range a.Header {
+			for k, v := range a.header {
 				setHeader(r, k, v)
 			}
 		}

@@ -23,10 +23,9 @@ type Config struct {
 	// Header is sent with every HTTP request to the host in URL.
 	Header map[string]string
 
-	SSHKey        string // file with a private key; "" asks the agent at SSH_AUTH_SOCK
-	SSHPassphrase string // of SSHKey
-	KnownHosts    string // file; "" is ~/.ssh/known_hosts and /etc/ssh/ssh_known_hosts
-	HostKey       string // the host's public key ("ssh-ed25519 AAAA…") or its fingerprint ("SHA256:…"); replaces KnownHosts
+	SSHKey     string // file with a private key, without a passphrase; "" asks the agent at SSH_AUTH_SOCK
+	KnownHosts string // file; "" is ~/.ssh/known_hosts and /etc/ssh/ssh_known_hosts
+	HostKey    string // the host's public key ("ssh-ed25519 AAAA…") or its fingerprint ("SHA256:…"); replaces KnownHosts
 
 	CAFile string // PEM, certificate authorities beside the system's
 	Proxy  string // URL; "" takes HTTP_PROXY, HTTPS_PROXY and NO_PROXY, "none" goes straight

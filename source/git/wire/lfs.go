@@ -2,7 +2,6 @@ package wire
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"net/url"
 	"os"
@@ -10,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/godwit-ota/godwit"
+	"github.com/godwit-ota/godwit/internal/jsontext"
 )
 
 // LFSEndpoint gives the URL of the LFS server that belongs to the repository,
@@ -47,16 +47,17 @@ func (h *sshHost) lfs(ctx context.Context) (string, map[string]string, error) {
 		return "", nil, godwit.Fail(godwit.CodeProtocol, err, h.c.at.host+" does not say over SSH where its LFS objects are",
 			"use the repository's https:// URL; SSH hosts need the command git-lfs-authenticate")
 	}
-	var answer struct {
-		Href   string            `json:"href"`
-		Header map[string]string `json:"header"`
-	}
-	err = json.Unmarshal(out, &answer)
-	u, e := url.Parse(answer.Href)
+	answer, err := jsontext.Parse(out)
+	href := answer.Get("href").Text
+	u, e := url.Parse(href)
 	if err != nil || e != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
 		return "", nil, godwit.Fail(godwit.CodeProtocol, err, h.c.at.host+" does not say in the right form where its LFS objects are", "use the repository's https:// URL")
 	}
-	return strings.TrimRight(answer.Href, "/"), answer.Header, nil
+	header := make(map[string]string)
+	for _, m := range answer.Get("header").Members {
+		header[m.Name] = m.Value.Text
+	}
+	return strings.TrimRight(href, "/"), header, nil
 }
 
 // RoundTrip implements http.RoundTripper for requests that belong to the

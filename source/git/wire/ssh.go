@@ -43,12 +43,7 @@ func (h *sshHost) credentials() error {
 		if err != nil {
 			return godwit.Fail(godwit.CodeConfig, err, "the SSH key cannot be read", "check source.ssh_key")
 		}
-		var signer ssh.Signer
-		if cfg.SSHPassphrase != "" {
-			signer, err = ssh.ParsePrivateKeyWithPassphrase(pem, []byte(cfg.SSHPassphrase))
-		} else {
-			signer, err = ssh.ParsePrivateKey(pem)
-		}
+		signer, err := ssh.ParsePrivateKey(pem)
 		var locked *ssh.PassphraseMissingError
 		switch {
 		case errors.As(err, &locked):

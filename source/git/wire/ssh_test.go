@@ -267,10 +267,6 @@ func TestSSH(t *testing.T) {
 		cfg := Config{URL: "git@127.0.0.1:x", HostKey: "SHA256:x", SSHKey: writeFile(t, filepath.Join(t.TempDir(), "id"), pem.EncodeToMemory(block))}
 		_, err = Dial(cfg)
 		codeIs(t, err, godwit.CodeConfig)
-		cfg.SSHPassphrase = "secret"
-		if _, err = Dial(cfg); err != nil {
-			t.Fatal(err)
-		}
 	})
 	t.Run("no repository", func(t *testing.T) {
 		s := startSSH(t, &sshServer{})
