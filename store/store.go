@@ -253,6 +253,8 @@ func diskError(err error, text string) error {
 		return godwit.Fail(godwit.CodeDiskFull, err, text, "free some space; the running version is untouched")
 	case vfs.ReadOnly(err):
 		return godwit.Fail(godwit.CodeReadOnly, err, text, "mount the file system writable")
+	case vfs.NameTooLong(err):
+		return godwit.Fail(godwit.CodeBadPath, err, text, "this file system has no names as long as that: rename the file in the repository, or name it in tree.ignore")
 	case errors.Is(err, fs.ErrPermission):
 		return godwit.Fail(godwit.CodeReadOnly, err, text, "run godwit as a user who may write there")
 	}

@@ -450,3 +450,5 @@ func (o *OSFS) Lock(name string) (func(), error) {
 
 func isFull(err error) bool     { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
 func isReadOnly(err error) bool { return errors.Is(err, unix.EROFS) }
+
+func isNameTooLong(err error) bool { return errors.Is(err, unix.ENAMETOOLONG) }

@@ -121,11 +121,16 @@ func Full(err error) bool { return errors.Is(err, ErrFull) || isFull(err) }
 // ReadOnly reports whether err says that the file system cannot be written.
 func ReadOnly(err error) bool { return errors.Is(err, ErrReadOnly) || isReadOnly(err) }
 
+// NameTooLong reports whether err says that the file system has no names as long
+// as that.
+func NameTooLong(err error) bool { return errors.Is(err, ErrNameTooLong) || isNameTooLong(err) }
+
 // What file systems without error numbers of an operating system return for
-// Full and ReadOnly.
+// Full, ReadOnly and NameTooLong.
 var (
-	ErrFull     = errors.New("no space left")
-	ErrReadOnly = errors.New("read-only file system")
+	ErrFull        = errors.New("no space left")
+	ErrReadOnly    = errors.New("read-only file system")
+	ErrNameTooLong = errors.New("name too long")
 )
 
 // ErrLocked is returned by FS.Lock when another process holds the lock.
