@@ -2,6 +2,6 @@
 
 package vfs
 
-func isFull(error) bool     { return false }
-func isReadOnly(error) bool { return false }
+func isFull(error) bool        { return false }
+func isReadOnly(error) bool    { return false }
 func isNameTooLong(error) bool { return false }
