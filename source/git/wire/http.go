@@ -3,8 +3,6 @@ package wire
 import (
 	"bufio"
 	"bytes"
-	"compress/flate"
-	"compress/gzip"
 	"context"
 	"errors"
 	"io"
@@ -186,7 +184,7 @@ func (t *httpTransport) exchange(ctx context.Context, write func(io.Writer) erro
 	}
 	encode, size := write, int64(plain)
 	if plain > gzipFrom {
-		encode = func(w io.Writer) error { return compressed(w, write) }
+		encode = func(w io.Writer) error { return squeezed(w, t.c.caps.hexLen(), write) }
 		var n counter
 		if err := encode(&n); err != nil {
 			return answer{}, err
@@ -297,31 +295,16 @@ type peeked struct {
 	io.Closer
 }
 
-// body is an answer's content, decompressed if it comes compressed although
-// that was not asked for, with errors put into words.
+// body is an answer's content, with errors put into words. Every request asks
+// for it as it is, so there is nothing to decompress.
 func (t *httpTransport) body(ctx context.Context, resp *http.Response) (io.ReadCloser, error) {
 	b := &httpBody{ctx: ctx, t: t, r: resp.Body, c: resp.Body, host: resp.Request.URL.Hostname()}
-	switch strings.ToLower(resp.Header.Get("Content-Encoding")) {
-	case "", "identity":
-		return b, nil
-	case "gzip", "x-gzip":
-		z, err := gzip.NewReader(b)
-		if err != nil {
-			b.Close()
-			return nil, unexpected(err)
-		}
-		return &gunzipped{z, b}, nil
+	if e := resp.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
+		b.Close()
+		return nil, errors.New("the answer comes in the encoding " + printable([]byte(e)) + ", which was not asked for")
 	}
-	b.Close()
-	return nil, errors.New("the answer has the content encoding " + printable([]byte(resp.Header.Get("Content-Encoding"))))
+	return b, nil
 }
-
-type gunzipped struct {
-	*gzip.Reader
-	c io.Closer
-}
-
-func (g *gunzipped) Close() error { return g.c.Close() }
 
 type httpBody struct {
 	ctx  context.Context
@@ -350,25 +333,6 @@ type counter int64
 func (c *counter) Write(b []byte) (int, error) {
 	*c += counter(len(b))
 	return len(b), nil
-}
-
-// compressed writes what write writes as gzip. Object ids in hexadecimal have
-// no repetitions to find, so only Huffman codes are used: that halves them in
-// little memory.
-func compressed(w io.Writer, write func(io.Writer) error) error {
-	z, err := gzip.NewWriterLevel(w, flate.HuffmanOnly)
-	if err != nil {
-		return err
-	}
-	b := bufio.NewWriterSize(z, 4<<10)
-	err = write(b)
-	if e := b.Flush(); err == nil {
-		err = e
-	}
-	if e := z.Close(); err == nil {
-		err = e
-	}
-	return err
 }
 
 // A pipeBody is a request body that is made while it is sent.
