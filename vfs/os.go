@@ -445,7 +445,12 @@ func (o *OSFS) Lock(name string) (func(), error) {
 		}
 		return nil, &fs.PathError{Op: "flock", Path: name, Err: err}
 	}
-	return func() { f.Close() }, nil
+	return func() {
+		// Closing alone would leave the lock to a child process that was forked a
+		// moment ago and has not come to its exec.
+		unix.Flock(f.fd, unix.LOCK_UN)
+		f.Close()
+	}, nil
 }
 
 func isFull(err error) bool     { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
