@@ -55,7 +55,7 @@ func (u unlinkFirst) Rename(oldname, newname string) error {
 
 // A store that breaks one of the rules must be found out: a crash test that
 // cannot fail proves nothing.
-func TestPowerCutsFindDamage(t *testing.T) {
+func TestCrashFindsDamage(t *testing.T) {
 	damages := []struct {
 		name string
 		lie  crashfs.Lie

@@ -335,11 +335,11 @@ func (c *campaign) is(d *device, raw *crashfs.FS, s state) string {
 	return what
 }
 
-func TestPowerCuts(t *testing.T) {
+func TestCrash(t *testing.T) {
 	seeds, stride, skip := 1, 101, 1
 	switch {
 	case os.Getenv("GODWIT_CRASH") == "all":
-		seeds, stride = 8, 1
+		seeds, stride = 3, 5 // once at every operation of every recovery
 	case testing.Short(), raceEnabled:
 		seeds, stride, skip = 0, 1009, 4
 	}

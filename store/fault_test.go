@@ -41,7 +41,7 @@ func prepared(t *testing.T, w world, s scenario) *crashfs.FS {
 
 // Every operation fails once: the device is still the old version or already
 // the new one, the error has its code, and the next run succeeds.
-func TestFaults(t *testing.T) {
+func TestCrashFaults(t *testing.T) {
 	var total atomic.Int64
 	t.Run("each", func(t *testing.T) {
 		for _, w := range worlds() {
@@ -134,7 +134,7 @@ func faulty(t *testing.T, w world, s scenario, raw *crashfs.FS, op crashfs.Op, n
 
 // On a disk that is too small by any number of bytes, the device keeps what it
 // has, or finishes what it began as soon as there is room.
-func TestDiskFull(t *testing.T) {
+func TestCrashDiskFull(t *testing.T) {
 	var total atomic.Int64
 	t.Run("each", func(t *testing.T) {
 		for _, w := range worlds() {
