@@ -301,7 +301,8 @@ func (o *Objects) Create(size int64) (godwit.NewObject, error) {
 	o.s.mustHold()
 	if free := o.s.Free(); free >= 0 && size > free-o.s.opt.Reserve {
 		return nil, godwit.Fail(godwit.CodeDiskFull, nil,
-			"a file of "+strconv.FormatInt(size, 10)+" bytes does not fit on the disk", "free some space; the running version is untouched")
+			"a file of "+plan.Bytes(size)+" does not fit on the disk, which has "+plan.Bytes(max(free-o.s.opt.Reserve, 0))+" to spare",
+			"free some space; the running version is untouched")
 	}
 	o.counter++
 	n := &newObject{o: o, size: size, name: o.s.state("stage/new-" + strconv.Itoa(o.counter))}
