@@ -347,6 +347,9 @@ func (t *yamlText) plain(flow bool) (string, error) {
 			}
 			return "", t.y.fail("there is a second \": \" on the line; put the text in quotes")
 		}
+		if flow && c == '?' { // readers of YAML disagree
+			return "", t.y.fail("a text that holds ? needs quotes here")
+		}
 		if flow && strings.IndexByte(",[]{}", c) >= 0 {
 			break
 		}
@@ -355,7 +358,7 @@ func (t *yamlText) plain(flow bool) (string, error) {
 	if text == "" {
 		return "", t.y.fail("a value is missing")
 	}
-	if flow && (text[0] == '?' || text[0] == ':' || text == "-") {
+	if flow && (text[0] == ':' || text == "-") {
 		return "", t.y.fail("a text that begins with " + text[:1] + " needs quotes here")
 	}
 	if text == "<<" {
