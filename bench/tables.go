@@ -101,6 +101,7 @@ func (d *device) check(root string, v int) error {
 	}
 	hash := exec.Command("git", "hash-object", "--no-filters", "--stdin-paths")
 	hash.Dir = tree
+	hash.Env = append(gitEnv(), "GIT_DIR=/nonexistent") // not the repository that this folder may lie in
 	hash.Stdin = strings.NewReader(strings.Join(paths, "\n") + "\n")
 	got, err := hash.Output()
 	if err != nil {
