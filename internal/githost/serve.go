@@ -212,6 +212,23 @@ func answer(w http.ResponseWriter, out *bufio.Reader) error {
 		w.Header()[name] = values
 	}
 	w.WriteHeader(status)
-	_, err = io.Copy(w, out)
-	return err
+	// What git says goes out at once: it is silent for long while it makes a
+	// pack, but for a sign of life now and then.
+	for buf := make([]byte, 32<<10); ; {
+		n, err := out.Read(buf)
+		if n > 0 {
+			if _, err := w.Write(buf[:n]); err != nil {
+				return err
+			}
+			if f, ok := w.(http.Flusher); ok {
+				f.Flush()
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
 }
