@@ -364,6 +364,36 @@ func TestWatchAfterReboot(t *testing.T) {
 	}
 }
 
+// Without recover at boot, the next update finds a trial of an earlier boot. Its
+// time starts then: a device that has been up for long is no reason to go back.
+func TestTrialOfAnEarlierBoot(t *testing.T) {
+	d := newDevice(t, store.Slots, func(c *engine.Config) { c.Trial.Boots = 1 })
+	ctx := context.Background()
+	_, err := d.Update(ctx, engine.UpdateOptions{})
+	code(t, err, "")
+	reboots := func() (bool, error) { return true, nil }
+	d.src.tip, d.app.restart = "v2", reboots
+	_, err = d.Update(ctx, engine.UpdateOptions{})
+	code(t, err, "")
+	d.boot, d.up, d.app.restart = "boot-2", 100*time.Hour, nil
+	r, err := d.Update(ctx, engine.UpdateOptions{})
+	code(t, err, "")
+	if s, _ := d.Status(); r.Outcome != engine.UpToDate || s.Trial.Open {
+		t.Errorf("%+v", r)
+	}
+	d.src.tip, d.app.restart = "v3", reboots
+	_, err = d.Update(ctx, engine.UpdateOptions{})
+	code(t, err, "")
+	for _, boot := range []string{"boot-3", "boot-4"} {
+		d.boot = boot
+		if _, err = d.Recover(ctx); boot == "boot-3" {
+			code(t, err, "")
+		}
+	}
+	code(t, err, godwit.CodeRolledBack)
+	d.runs(t, "v2")
+}
+
 func TestFirstVersionFails(t *testing.T) {
 	eachLayout(t, func(t *testing.T, layout store.Layout) {
 		d := newDevice(t, layout, nil)

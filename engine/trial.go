@@ -61,18 +61,28 @@ func (e *Engine) Watch(ctx context.Context) (Result, error) {
 	if !open {
 		return r, nil
 	}
-	h.release()
-	return e.finishTrial(ctx, h)
+	return e.resumeTrial(ctx, h)
 }
 
-// left is how much of the trial's time remains. The clock of a device may be
-// wrong, so time is counted from the boot.
+// left is how much of the trial's time remains in the boot that was counted last.
+// The clock of a device may be wrong, so time is counted from the boot.
 func (e *Engine) left(t store.Trial) time.Duration {
-	id, up := e.Boot()
-	if id == t.Boot {
-		up -= t.Since
+	_, up := e.Boot()
+	return e.Trial.Within - (up - t.Since)
+}
+
+// resumeTrial goes on with a trial that another process began, maybe before a
+// reboot. The lock is held when it returns nil.
+func (e *Engine) resumeTrial(ctx context.Context, h *hold) (Result, error) {
+	usedUp, err := e.countBoot()
+	if err != nil {
+		return Result{}, e.failed(godwit.StageHealth, err)
 	}
-	return e.Trial.Within - up
+	if usedUp != "" {
+		return e.goBack(ctx, h, Result{}, usedUp, true)
+	}
+	h.release()
+	return e.finishTrial(ctx, h)
 }
 
 // finishTrial waits, without the lock, for the running version to prove itself,
@@ -281,18 +291,35 @@ func (e *Engine) Recover(ctx context.Context) (Result, error) {
 	if worked {
 		r.Outcome, r.Reason = Recovered, "an interrupted switch was finished"
 	}
-	id, up := e.Boot()
 	t := rec.Trial
-	switch {
-	case !t.Open:
+	if !t.Open {
 		return r, e.Store.Prune()
-	case t.Boot == id && e.Trial.ByConfirm && e.left(t) <= 0:
+	}
+	if id, _ := e.Boot(); t.Boot == id && e.Trial.ByConfirm && e.left(t) <= 0 {
 		return e.goBack(ctx, h, r, "nobody confirmed it in time", true)
-	case t.Boot == id:
-		return r, nil
+	}
+	usedUp, err := e.countBoot()
+	if err != nil {
+		return r, e.failed(godwit.StageRecover, err)
+	}
+	if usedUp != "" {
+		return e.goBack(ctx, h, r, usedUp, false)
+	}
+	return r, nil
+}
+
+// countBoot counts this boot in an open trial, if that was not done, and starts
+// the trial's clock anew. It returns why the trial is over when too many boots
+// have begun. The caller holds the lock.
+func (e *Engine) countBoot() (usedUp string, err error) {
+	id, up := e.Boot()
+	t := e.Store.Record().Trial
+	switch {
+	case !t.Open || t.Boot == id:
+		return "", nil
 	case t.BootsLeft <= 0:
-		return e.goBack(ctx, h, r, "it was not confirmed within "+strconv.Itoa(e.Trial.Boots)+" boots", false)
+		return "it was not confirmed within " + strconv.Itoa(e.Trial.Boots) + " boots", nil
 	}
 	t.BootsLeft, t.Boot, t.Since = t.BootsLeft-1, id, up
-	return r, e.failed(godwit.StageRecover, e.Store.SetTrial(t))
+	return "", e.Store.SetTrial(t)
 }

@@ -100,8 +100,7 @@ func (e *Engine) Update(ctx context.Context, opt UpdateOptions) (Result, error) 
 	}
 	defer h.release()
 	if e.Store.Record().Trial.Open && !opt.Force {
-		h.release()
-		if r, err := e.finishTrial(ctx, h); err != nil {
+		if r, err := e.resumeTrial(ctx, h); err != nil {
 			return r, err
 		}
 	}

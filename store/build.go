@@ -55,8 +55,9 @@ func (s *Store) Build(o *Objects, v Version, p *plan.Plan, sv Survey) (*Pending,
 // what an interrupted build left there can only be files of the same tree.
 func (s *Store) slotFor(v Version) string {
 	base := v.ID[:min(12, len(v.ID))] + "-" + v.Listing[:6]
+	live, _ := s.fs.Readlink(Current) // the record may have been lost
 	dir := base
-	for n := 2; dir == s.rec.Running.Dir; n++ {
+	for n := 2; dir == s.rec.Running.Dir || "versions/"+dir == live; n++ {
 		dir = base + "." + strconv.Itoa(n)
 	}
 	return dir

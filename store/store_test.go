@@ -233,3 +233,39 @@ func TestLayouts(t *testing.T) {
 		})
 	}
 }
+
+// A device that has lost both copies of its record is brought back by an
+// update, and its running tree is not touched on the way.
+func TestLostRecord(t *testing.T) {
+	for _, layout := range []store.Layout{store.Slots, store.InPlace} {
+		t.Run(string(layout), func(t *testing.T) {
+			dir := t.TempDir()
+			fsys, err := vfs.OS(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer fsys.Close()
+			s := open(t, fsys, layout)
+			rules := plan.Rules{Symlinks: true}
+			locked(t, s, func() error { return install(s, "1111111111111111", one, rules) })
+			before, _ := os.Readlink(filepath.Join(dir, "current"))
+			for _, r := range []string{"record.0", "record.1"} {
+				if err := os.WriteFile(filepath.Join(dir, ".godwit", r), []byte("rust"), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s = open(t, fsys, layout)
+			if !s.Damaged() || !s.Record().Running.IsZero() {
+				t.Fatalf("%v %+v", s.Damaged(), s.Record())
+			}
+			locked(t, s, func() error { return install(s, "1111111111111111", one, rules) })
+			same(t, "after the loss", onDisk(t, dir, layout), one)
+			if after, _ := os.Readlink(filepath.Join(dir, "current")); layout == store.Slots && after == before {
+				t.Error("the running tree was built over")
+			}
+			if s.Damaged() || s.Record().Running.ID != "1111111111111111" {
+				t.Errorf("%+v", s.Record())
+			}
+		})
+	}
+}
