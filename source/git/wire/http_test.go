@@ -193,6 +193,26 @@ func TestSilence(t *testing.T) {
 	}
 }
 
+// TestSlow: what moves is not cut off, however long it takes.
+func TestSlow(t *testing.T) {
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			says(pkt("0000"))(w, r)
+			return
+		}
+		w.Header().Set("Content-Type", typeAdvertisement)
+		for i := range 12 {
+			io.WriteString(w, advert2[5*i:5*i+5])
+			w.(http.Flusher).Flush()
+			time.Sleep(100 * time.Millisecond)
+		}
+		io.WriteString(w, advert2[60:])
+	})
+	if err := poll(dial(t, Config{URL: s.URL + "/x.git", IdleTimeout: 800 * time.Millisecond})); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestTrickle(t *testing.T) {
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", typeAdvertisement)

@@ -56,6 +56,7 @@ type sshServer struct {
 	key      string // file of the client's private key
 	noEnv    bool   // does not take GIT_PROTOCOL
 	mute     bool   // starts nothing and says nothing
+	asked    func() // called when it is mute to a command
 	conns    atomic.Int32
 	lastUser atomic.Value
 	path     string // extra for PATH
@@ -130,6 +131,9 @@ func (s *sshServer) session(ch ssh.Channel, requests <-chan *ssh.Request) {
 			ssh.Unmarshal(r.Payload, &c)
 			r.Reply(true, nil)
 			if s.mute {
+				if s.asked != nil {
+					s.asked()
+				}
 				continue
 			}
 			go func() {
@@ -290,10 +294,12 @@ func TestSSH(t *testing.T) {
 		cfg := s.config(r)
 		cfg.IdleTimeout = 50 * time.Millisecond
 		codeIs(t, dial(t, cfg).ListRefs(context.Background(), nil, func(Ref) error { return nil }), godwit.CodeTimeout)
-		cfg.IdleTimeout = 0
+	})
+	t.Run("cancelled", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
-		time.AfterFunc(50*time.Millisecond, cancel)
-		if err := dial(t, cfg).ListRefs(ctx, nil, func(Ref) error { return nil }); !errors.Is(err, context.Canceled) {
+		defer cancel()
+		s := startSSH(t, &sshServer{mute: true, asked: func() { time.AfterFunc(20*time.Millisecond, cancel) }})
+		if err := dial(t, s.config(r)).ListRefs(ctx, nil, func(Ref) error { return nil }); !errors.Is(err, context.Canceled) {
 			t.Fatal(err)
 		}
 	})
