@@ -58,7 +58,10 @@ func (c *command) open(cfg *config.Config) (*device, error) {
 	}
 	d := &device{root: root, fs: fsys}
 	rules := plan.Rules{Allow: cfg.Tree.Allow, Ignore: cfg.Tree.Ignore, Delete: cfg.Tree.Delete, Shared: cfg.Tree.Shared, Symlinks: cfg.Tree.Symlinks}
-	d.source = &lateSource{open: func() (openSource, error) { return c.openSource(cfg, fsys, st.StateFolder()+"/git", rules, events) }}
+	m := &meter{events: events, off: cfg.Source.LFS} // LFS objects come one by one, with their sizes
+	d.source = &lateSource{meter: m, open: func() (openSource, error) {
+		return c.openSource(cfg, fsys, st.StateFolder()+"/git", rules, m.event)
+	}}
 	tree := root
 	if st.Layout() == store.Slots {
 		tree = filepath.Join(root, store.Current)
@@ -118,6 +121,7 @@ type openSource interface {
 // A lateSource opens the source when it is first asked: most commands need no
 // network, and no secret either.
 type lateSource struct {
+	meter  *meter
 	open   func() (openSource, error)
 	source openSource
 }
@@ -146,6 +150,7 @@ func (l *lateSource) Describe(ctx context.Context, tip godwit.Tip, have []string
 	if err != nil {
 		return godwit.Release{}, err
 	}
+	defer l.meter.run(godwit.StageDescribe, s.Transferred)()
 	return s.Describe(ctx, tip, have)
 }
 
@@ -154,6 +159,7 @@ func (l *lateSource) Fetch(ctx context.Context, rel godwit.Release, want godwit.
 	if err != nil {
 		return err
 	}
+	defer l.meter.run(godwit.StageFetch, s.Transferred)()
 	return s.Fetch(ctx, rel, want, into)
 }
 
