@@ -328,6 +328,9 @@ func (t *yamlText) value(flow bool, depth int) (*node, error) {
 		return nil, err
 	}
 	n.kind, n.text = resolve(text)
+	if p := strings.ToLower(strings.TrimLeft(text, "+-")); n.kind == kindString && (strings.HasPrefix(p, "0b") || strings.HasPrefix(p, "0o") || strings.HasPrefix(p, "0x")) {
+		return nil, t.y.fail("a text that begins like a number needs quotes") // readers of YAML disagree
+	}
 	return n, nil
 }
 
