@@ -530,7 +530,7 @@ func resolve(s string) (kind, string) {
 		if _, err := strconv.ParseUint(plain, 0, 64); err == nil {
 			return kindInt, s
 		}
-		if isDecimal(plain) {
+		if _, err := strconv.ParseFloat(plain, 64); err == nil && isDecimal(plain) {
 			return kindFloat, s
 		}
 		if isDate(s) {
