@@ -29,6 +29,7 @@ var floors = map[string]int{
 	"internal/githost":  1,
 	"internal/house":    1,
 	"internal/jsontext": 0,
+	"internal/http1":    0,
 
 	"vfs/crashfs": 2,
 	"store":       2,
