@@ -69,7 +69,7 @@ func (y *yamlReader) split(text string) error {
 		if content == "" || content[0] == '#' {
 			continue
 		}
-		if content[0] == '\t' || strings.HasSuffix(l.text, "-") && strings.HasPrefix(content[len(l.text):], "\t") {
+		if content[0] == '\t' || strings.HasSuffix(l.text, "-") && strings.Contains(content[len(l.text):], "\t") {
 			return &syntaxError{i + 1, "this is not YAML: there is a tab where spaces must be"}
 		}
 		if l.indent == 0 {
