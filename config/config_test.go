@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -345,6 +346,39 @@ func TestReferenceInDocs(t *testing.T) {
 		}
 	} else if string(b) != want {
 		t.Errorf("%s is not what the table of keys gives: run go test ./config -update", name)
+	}
+}
+
+// What the documentation shows must be what this version reads.
+func TestExamplesInDocs(t *testing.T) {
+	names, err := filepath.Glob("../docs/*.md")
+	if err != nil || len(names) < 2 {
+		t.Fatal(names, err)
+	}
+	n := 0
+	for _, name := range append(names, "../README.md") {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, block := range regexp.MustCompile("(?ms)^ *```(toml|yaml)\n(.*?)^ *```").FindAllStringSubmatch(string(b), -1) {
+			n++
+			if block[1] == "toml" && !strings.Contains(block[2], "[source]") && !strings.HasPrefix(strings.TrimSpace(block[2]), "[") {
+				block[2] = "[source]\n" + block[2] // more of a section that was begun above
+			}
+			_, err := Parse("x."+block[1], []byte(block[2]), Options{})
+			if err == nil {
+				continue
+			}
+			for _, e := range err.(interface{ Unwrap() []error }).Unwrap() {
+				if !strings.Contains(e.Error(), " is missing") { // the rest of the file is elsewhere
+					t.Errorf("%s: %v\n%s", name, e, block[2])
+				}
+			}
+		}
+	}
+	if n < 2 {
+		t.Errorf("only %d examples found", n)
 	}
 }
 

@@ -93,7 +93,7 @@ var Keys = []Key{
 		Doc:   "Certificates of authorities that https accepts besides those of the system, in PEM.",
 		field: func(c *Config) any { return &c.Source.CAFile }},
 	{Section: "source", Name: "proxy", Example: `"http://proxy.example.org:3128"`,
-		Doc:   "The proxy for http and https. Without it HTTPS_PROXY, HTTP_PROXY and NO_PROXY are read from the environment.",
+		Doc:   "The proxy for http and https. Without it HTTPS_PROXY, HTTP_PROXY and NO_PROXY are read from the environment; \"none\" uses no proxy at all.",
 		field: func(c *Config) any { return &c.Source.Proxy }},
 	{Section: "source", Name: "user_agent", Example: `"station/7"`,
 		Doc:   "What is sent as User-Agent instead of godwit and its version.",
