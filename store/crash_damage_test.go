@@ -56,13 +56,14 @@ func (u unlinkFirst) Rename(oldname, newname string) error {
 // A store that breaks one of the rules must be found out: a crash test that
 // cannot fail proves nothing.
 func TestCrashFindsDamage(t *testing.T) {
-	damages := []struct {
+	type damage struct {
 		name string
 		lie  crashfs.Lie
 		wrap func(*crashfs.FS) vfs.FS
 		in   string // world
 		at   string // scenario
-	}{
+	}
+	damages := []damage{
 		{name: "Sync does nothing", lie: crashfs.LieSync, in: "slots, journal, links", at: "update"},
 		{name: "Sync does nothing", lie: crashfs.LieSync, in: "in-place, journal, no links", at: "update"},
 		{name: "Sync does nothing", lie: crashfs.LieSync, in: "in-place, fat", at: "rollback of a failed trial"},
@@ -76,6 +77,9 @@ func TestCrashFindsDamage(t *testing.T) {
 		{name: "no Sync before the record", wrap: func(f *crashfs.FS) vfs.FS { return late{FS: f, on: new(bool)} }, in: "in-place, journal, links", at: "update"},
 		{name: "rename removes its target first", wrap: func(f *crashfs.FS) vfs.FS { return unlinkFirst{f} }, in: "slots, journal, links", at: "update"},
 	}
+	if raceEnabled || testing.Short() {
+		damages = []damage{damages[0], damages[4], damages[6], damages[8]}
+	}
 	for _, d := range damages {
 		t.Run(d.name+"/"+d.in+"/"+d.at, func(t *testing.T) {
 			t.Parallel()
@@ -86,7 +90,11 @@ func TestCrashFindsDamage(t *testing.T) {
 						continue
 					}
 					found = true
-					c := campaign{world: w, scenario: s, seeds: 12, stride: 53, stop: 1, wrap: d.wrap, lie: d.lie}
+					seeds := 6
+					if s.name == "confirm and prune" { // a few operations, and the tearing decides
+						seeds = 20
+					}
+					c := campaign{world: w, scenario: s, seeds: seeds, stride: 53, stop: 1, wrap: d.wrap, lie: d.lie}
 					err := c.run()
 					if len(c.bad) == 0 && err == nil {
 						t.Errorf("%d single and %d double cuts found nothing wrong", c.single, c.twice)

@@ -267,7 +267,7 @@ func (c *campaign) again(raw *crashfs.FS, where string) {
 		c.fail(where, "recovery: "+err.Error())
 		return
 	}
-	c.settle(whole, where, turn%3 == 0)
+	c.settle(whole, where, turn%8 == 0)
 }
 
 // unrecovered looks at a disk with slots before anything was recovered: the
@@ -341,7 +341,7 @@ func TestCrash(t *testing.T) {
 	case os.Getenv("GODWIT_CRASH") == "all":
 		seeds, stride = 3, 5 // once at every operation of every recovery
 	case testing.Short(), raceEnabled:
-		seeds, stride, skip = 0, 1009, 4
+		seeds, stride, skip = 0, 1009, 5
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(800))
 	var mu sync.Mutex

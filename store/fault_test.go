@@ -54,7 +54,7 @@ func TestCrashFaults(t *testing.T) {
 					if err := s.act(&device{world: w, fs: dry}); err != nil {
 						t.Fatal(err)
 					}
-					stride := 7
+					stride := 13
 					switch {
 					case os.Getenv("GODWIT_CRASH") == "all":
 						stride = 1
@@ -148,7 +148,7 @@ func TestCrashDiskFull(t *testing.T) {
 					if err := s.act(&device{world: w, fs: dry}); err != nil {
 						t.Fatal(err)
 					}
-					step := (peak-base.Used())/25 + 1
+					step := (peak-base.Used())/12 + 1
 					if os.Getenv("GODWIT_CRASH") == "all" {
 						step = 32
 					} else if testing.Short() || raceEnabled {
