@@ -72,9 +72,9 @@ func (c *cutter) run(cuts int) error {
 func (c *cutter) live(scratch, socket string, judge *judge) (whole bool, err error) {
 	s := c.tally.setting
 	c.disk.PowerOn()
-	sync, repair := "sync", "norepair"
+	damage, repair := "sound", "norepair"
 	if s.damage != "" {
-		sync = s.damage
+		damage = s.damage
 	}
 	if judge.hurt {
 		repair = "repair"
@@ -82,7 +82,7 @@ func (c *cutter) live(scratch, socket string, judge *judge) (whole bool, err err
 	lines, stop, err := c.machine.wake(scratch, socket, wire.Task{
 		FileSystem: s.fs,
 		Options:    map[string]string{"vfat": "errors=continue"}[s.fs],
-		Args:       []string{"/data", s.fs, s.layout, sync, repair, fmt.Sprint(c.rand.Uint64() >> 1)},
+		Args:       []string{"/data", s.fs, s.layout, damage, repair, fmt.Sprint(c.rand.Uint64() >> 1)},
 	})
 	if err != nil {
 		return false, err
@@ -225,7 +225,7 @@ func (c *cutter) format(scratch string) error {
 		if err := os.Truncate(file, c.disk.Size()); err != nil {
 			return err
 		}
-		force := map[string][]string{"ext4": {"-q", "-F"}, "btrfs": {"-q", "-f"}, "f2fs": {"-q", "-f"}}[fs]
+		force := map[string][]string{"ext4": {"-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0"}, "btrfs": {"-q", "-f"}, "f2fs": {"-q", "-f"}}[fs]
 		if _, err := run("", "mkfs."+fs, append(force, file)...); err != nil {
 			return err
 		}

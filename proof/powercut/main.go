@@ -55,6 +55,16 @@ var planted = []setting{
 	{fs: "vfat", layout: "in-place", damage: "nosync"},
 }
 
+// plantedFinely is damage that takes more cuts to find: without the one syncfs
+// that stands for thousands of fsyncs, and, on FAT, without the fsync behind it.
+var plantedFinely = []setting{
+	{fs: "btrfs", layout: "in-place", damage: "nosyncfs"},
+	{fs: "vfat", layout: "in-place", damage: "halfsync"},
+}
+
+// patient is how many cuts planted damage may take to be found.
+const patient = 150
+
 func main() {
 	var (
 		out   = flag.String("out", "out/powercut", "folder for the kernel, the guest and its snapshot")
@@ -71,7 +81,7 @@ func main() {
 	if *quick {
 		*cuts = 6
 	}
-	ok, err := prove(*out, *cuts, *only, *jobs, *seed, *work, *accel, *talk)
+	ok, err := prove(*out, *cuts, *quick, *only, *jobs, *seed, *work, *accel, *talk)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "powercut:", err)
 	}
@@ -80,7 +90,7 @@ func main() {
 	}
 }
 
-func prove(out string, cuts int, only string, jobs int, seed uint64, work time.Duration, accel string, talk bool) (bool, error) {
+func prove(out string, cuts int, quick bool, only string, jobs int, seed uint64, work time.Duration, accel string, talk bool) (bool, error) {
 	began := time.Now()
 	out, err := filepath.Abs(out)
 	if err != nil {
@@ -90,7 +100,11 @@ func prove(out string, cuts int, only string, jobs int, seed uint64, work time.D
 		return false, err
 	}
 	var chosen []setting
-	for _, s := range append(settings[:len(settings):len(settings)], planted...) {
+	all := append(settings[:len(settings):len(settings)], planted...)
+	if !quick {
+		all = append(all, plantedFinely...)
+	}
+	for _, s := range all {
 		if only != "" && only != s.String() {
 			continue
 		}
@@ -124,17 +138,23 @@ func prove(out string, cuts int, only string, jobs int, seed uint64, work time.D
 	for i, s := range chosen {
 		tallies[i] = &tally{setting: s}
 	}
-	for left := cuts; left > 0; left -= chain {
-		for i, t := range tallies {
-			queue = append(queue, job{t, min(left, chain), seed + uint64(len(queue)*1000+i)})
+	for done := 0; done < max(cuts, patient); done += chain {
+		for _, t := range tallies {
+			n := cuts
+			if t.setting.damage != "" {
+				n = patient
+			}
+			if left := min(n-done, chain); left > 0 {
+				queue = append(queue, job{t, left, seed + uint64(len(queue))})
+			}
 		}
 	}
-	work1 := make(chan job)
+	todo := make(chan job)
 	var group sync.WaitGroup
 	for range min(jobs, len(queue)) {
 		group.Go(func() {
 			disk := NewDisk(make([]byte, diskMiB<<20))
-			for j := range work1 {
+			for j := range todo {
 				c := &cutter{machine: m, disk: disk, tally: j.tally, work: work, talk: talk, keep: out,
 					rand: rand.New(rand.NewPCG(j.seed, 0))}
 				if err := c.run(j.cuts); err != nil {
@@ -144,9 +164,9 @@ func prove(out string, cuts int, only string, jobs int, seed uint64, work time.D
 		})
 	}
 	for _, j := range queue {
-		work1 <- j
+		todo <- j
 	}
-	close(work1)
+	close(todo)
 	group.Wait()
 	ok := report(os.Stdout, tallies)
 	fmt.Printf("%v in all\n", time.Since(began).Round(time.Second))

@@ -3,7 +3,7 @@
 // Command payload is what runs in the guest of the power-cut proof: Godwit's
 // engine and store on the real file system. Called as
 //
-//	payload DIR FILESYSTEM LAYOUT SYNC REPAIR SEED
+//	payload DIR FILESYSTEM LAYOUT DAMAGE REPAIR SEED
 //
 // it first recovers from the last cut and compares the whole tree with the
 // version that the record names, which it can work out from its number. Then
@@ -30,14 +30,14 @@ import (
 
 func main() {
 	if len(os.Args) != 7 {
-		fmt.Fprintln(os.Stderr, "usage: payload DIR FILESYSTEM LAYOUT sync|nosync repair|norepair SEED")
+		fmt.Fprintln(os.Stderr, "usage: payload DIR FILESYSTEM LAYOUT sound|nosync|nosyncfs|halfsync repair|norepair SEED")
 		os.Exit(2)
 	}
 	d := &device{dir: os.Args[1], layout: store.Layout(os.Args[3]), modes: os.Args[2] != "vfat", links: os.Args[2] != "vfat"}
 	seed, err := strconv.ParseUint(os.Args[6], 10, 64)
 	if err == nil {
 		d.rand = rand.New(rand.NewPCG(seed, 0))
-		err = d.live(os.Args[4] == "sync", os.Args[5] == "repair")
+		err = d.live(os.Args[4], os.Args[5] == "repair")
 	}
 	wire.Say(wire.Broken, err.Error())
 	select {}
@@ -58,7 +58,7 @@ type device struct {
 }
 
 // live ends only with what is wrong.
-func (d *device) live(sync, repair bool) error {
+func (d *device) live(damage string, repair bool) error {
 	// What fsck.vfat -a makes of clusters that belong to nobody.
 	lost, _ := filepath.Glob(filepath.Join(d.dir, "FSCK*.REC"))
 	for _, name := range lost {
@@ -70,9 +70,9 @@ func (d *device) live(sync, repair bool) error {
 	if err != nil {
 		return err
 	}
-	var fsys vfs.FS = root
-	if !sync {
-		fsys = forgetful{root}
+	fsys, err := damaged(damage, d.dir, root)
+	if err != nil {
+		return err
 	}
 	if d.store, err = store.Open(fsys, store.Options{Layout: d.layout}); err != nil {
 		return err

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/godwit-ota/godwit"
-	"github.com/godwit-ota/godwit/vfs"
 )
 
 // source is where the guest's releases come from: they are worked out. It
@@ -95,18 +94,3 @@ func (a *app) Health(context.Context) (string, error) {
 	}
 	return "", nil
 }
-
-// forgetful is planted damage: a file system whose sync calls do nothing.
-type forgetful struct{ vfs.FS }
-
-func (forgetful) Sync() error          { return nil }
-func (forgetful) SyncDir(string) error { return nil }
-
-func (f forgetful) Open(name string, flag vfs.Flag) (vfs.File, error) {
-	file, err := f.FS.Open(name, flag)
-	return forgetfulFile{file}, err
-}
-
-type forgetfulFile struct{ vfs.File }
-
-func (forgetfulFile) Sync() error { return nil }
