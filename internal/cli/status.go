@@ -2,14 +2,20 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/godwit-ota/godwit/config"
 	"github.com/godwit-ota/godwit/engine"
 	"github.com/godwit-ota/godwit/internal/jsontext"
 	"github.com/godwit-ota/godwit/internal/term"
+	"github.com/godwit-ota/godwit/store"
 )
 
 func stamp(t time.Time) string {
@@ -30,20 +36,32 @@ func (c *command) statusVerb() verb {
 			if err != nil {
 				return err
 			}
-			d, err := c.open(cfg)
+			root, s, err := c.status(cfg)
 			if err != nil {
 				return err
 			}
-			defer d.close()
-			s, err := d.engine.Status()
-			if err != nil {
-				return err
-			}
-			c.printer().Emit(statusFields(d.root, s))
-			c.printer().Printf("%s", statusText(d.root, cfg.Confirm.Boots, s, time.Now()))
+			c.printer().Emit(statusFields(root, s))
+			c.printer().Printf("%s", statusText(root, cfg.Confirm.Boots, s, time.Now()))
 			return nil
 		},
 	}
+}
+
+// status asks the engine; a root that is not there yet is not made for it.
+func (c *command) status(cfg *config.Config) (root string, s engine.Status, err error) {
+	if root, err = filepath.Abs(string(cfg.Tree.Root)); err != nil {
+		return root, s, err
+	}
+	if _, err := os.Stat(root); errors.Is(err, fs.ErrNotExist) {
+		return root, engine.Status{Layout: store.Layout(cfg.Tree.Layout), Policy: engine.TrustNone().Policy(), Settled: true}, nil
+	}
+	d, err := c.open(cfg)
+	if err != nil {
+		return root, s, err
+	}
+	defer d.close()
+	s, err = d.engine.Status()
+	return root, s, err
 }
 
 func statusFields(root string, s engine.Status) jsontext.Fields {
