@@ -4,6 +4,7 @@ import (
 	"errors"
 	"path"
 	"strconv"
+	"strings"
 
 	"github.com/godwit-ota/godwit"
 	"github.com/godwit-ota/godwit/vfs"
@@ -270,7 +271,11 @@ func (s *Store) settleInPlace(fresh *Pending) error {
 	}
 	var missing error
 	if fresh == nil {
-		missing, err = s.mend(".", v)
+		// What Build prepared takes the space that mending needs.
+		err = s.removeUnused(s.state("put"), func(i vfs.Info) bool { return strings.HasPrefix(i.Name, "d") })
+		if err == nil {
+			missing, err = s.mend(".", v)
+		}
 	} else {
 		err = s.putAll(fresh)
 	}
