@@ -267,7 +267,7 @@ func TestSendsNothingElse(t *testing.T) {
 		r.Body = &closing{r.Body, &closed}
 		set(r)
 		_, err := transport(t).RoundTrip(r)
-		var bad *requestError
+		var bad *RequestError
 		if !errors.As(err, &bad) || !closed {
 			t.Errorf("%s: %v, body closed: %v", what, err, closed)
 		}

@@ -120,7 +120,7 @@ func (t *Transport) pass(ctx context.Context, way *route, c net.Conn) (net.Conn,
 // tunnel asks an HTTP proxy to connect (RFC 9110, 9.3.6).
 func tunnel(c net.Conn, way *route) error {
 	if !isHost(way.addr) {
-		return &requestError{"its host has a character that it must not have"}
+		return &RequestError{"its host has a character that it must not have"}
 	}
 	w := bufio.NewWriterSize(c, 512)
 	w.WriteString("CONNECT " + way.addr + " HTTP/1.1\r\n")

@@ -116,11 +116,11 @@ func isValue(s string) bool {
 func (h Header) check() error {
 	for k, values := range h {
 		if !isToken(k) {
-			return &requestError{"the name of a header field has a character that it must not have"}
+			return &RequestError{"the name of a header field has a character that it must not have"}
 		}
 		for _, v := range values {
 			if !isValue(v) {
-				return &requestError{"the header field " + k + " has a character that it must not have"}
+				return &RequestError{"the header field " + k + " has a character that it must not have"}
 			}
 		}
 	}

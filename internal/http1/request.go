@@ -37,10 +37,10 @@ type Request struct {
 	ctx context.Context
 }
 
-// A requestError is about a request that cannot be sent.
-type requestError struct{ text string }
+// A RequestError says why a request cannot be sent. Nothing was.
+type RequestError struct{ text string }
 
-func (e *requestError) Error() string { return "this HTTP request cannot be sent: " + e.text }
+func (e *RequestError) Error() string { return "this HTTP request cannot be sent: " + e.text }
 
 // NewRequestWithContext makes a Request that ends with ctx at any point, the
 // reading of the answer's body included. Length and GetBody are set for bodies
@@ -132,15 +132,15 @@ func (r *Request) method() string {
 func (r *Request) check() error {
 	switch {
 	case r.URL == nil || r.URL.Scheme != "http" && r.URL.Scheme != "https":
-		return &requestError{"its URL is not one of http or https"}
+		return &RequestError{"its URL is not one of http or https"}
 	case !isHost(r.host()):
-		return &requestError{"its host has a character that it must not have; beyond ASCII write xn--…"}
+		return &RequestError{"its host has a character that it must not have; beyond ASCII write xn--…"}
 	case r.URL.Hostname() == "":
-		return &requestError{"its URL names no host"}
+		return &RequestError{"its URL names no host"}
 	case !isToken(r.method()) || r.method() == MethodConnect:
-		return &requestError{"its method"}
+		return &RequestError{"its method"}
 	case r.ContentLength > 0 && r.Body == nil:
-		return &requestError{"it has a length and no body"}
+		return &RequestError{"it has a length and no body"}
 	}
 	return r.Header.check()
 }

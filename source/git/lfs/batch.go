@@ -5,12 +5,12 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 
 	"github.com/godwit-ota/godwit"
+	"github.com/godwit-ota/godwit/internal/http1"
 	"github.com/godwit-ota/godwit/internal/jsontext"
 )
 
@@ -22,7 +22,7 @@ type Remote interface {
 	// RoundTrip sends a request. It adds the credentials of the Git host if the
 	// request goes there, unless it has an Authorization already, and words
 	// errors as godwit.Errors.
-	RoundTrip(*http.Request) (*http.Response, error)
+	RoundTrip(*http1.Request) (*http1.Response, error)
 }
 
 // BatchLimit is the most pointers that Prepare takes at once.
@@ -107,7 +107,7 @@ func (c *Client) batch(ctx context.Context, pointers []Pointer) (refused error, 
 		{Name: "objects", Value: objects},
 		{Name: "hash_algo", Value: "sha256"},
 	})
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, c.endpoint+"/objects/batch", bytes.NewReader(body))
+	r, err := http1.NewRequestWithContext(ctx, http1.MethodPost, c.endpoint+"/objects/batch", bytes.NewReader(body))
 	if err != nil {
 		return nil, godwit.Fail(godwit.CodeConfig, err, "the LFS server's URL is not one", "check source.url")
 	}
@@ -121,7 +121,7 @@ func (c *Client) batch(ctx context.Context, pointers []Pointer) (refused error, 
 		return nil, err
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
+	if resp.StatusCode != http1.StatusOK {
 		return nil, statusError(resp, "the LFS server "+r.URL.Hostname())
 	}
 	b, err := io.ReadAll(io.LimitReader(resp.Body, maxBatchAnswer+1))
@@ -208,8 +208,8 @@ func (c *Client) action(ctx context.Context, p Pointer, fresh bool) (*action, er
 
 // setHeader adds a header that the server asked for, except those that say how
 // the request itself is made.
-func setHeader(r *http.Request, key, value string) {
-	switch http.CanonicalHeaderKey(key) {
+func setHeader(r *http1.Request, key, value string) {
+	switch http1.CanonicalHeaderKey(key) {
 	case "Host", "Range", "If-Range", "Accept-Encoding", "Content-Length", "Content-Type", "Transfer-Encoding", "Connection", "Te", "Trailer", "Upgrade":
 		return
 	}
@@ -219,25 +219,25 @@ func setHeader(r *http.Request, key, value string) {
 func objectError(oid string, code int, message string) error {
 	cause := errors.New("the server says: " + strconv.QuoteToASCII(cut(message)))
 	switch code {
-	case http.StatusNotFound, http.StatusGone:
+	case http1.StatusNotFound, http1.StatusGone:
 		return godwit.Fail(godwit.CodeMissingObject, cause, "the LFS server does not have the object "+short(oid), "push it: git lfs push --all")
-	case http.StatusUnauthorized, http.StatusForbidden:
+	case http1.StatusUnauthorized, http1.StatusForbidden:
 		return godwit.Fail(godwit.CodeUnauthorized, cause, "the LFS server does not let us have the object "+short(oid), "check the credentials in section source")
 	}
 	return godwit.Fail(godwit.CodeNetwork, cause, "the LFS server cannot give the object "+short(oid), "try again later")
 }
 
 // statusError words an answer that is no success.
-func statusError(resp *http.Response, who string) error {
+func statusError(resp *http1.Response, who string) error {
 	status := "HTTP " + strconv.Itoa(resp.StatusCode)
 	switch s := resp.StatusCode; {
-	case s == http.StatusUnauthorized || s == http.StatusForbidden:
+	case s == http1.StatusUnauthorized || s == http1.StatusForbidden:
 		return godwit.Fail(godwit.CodeUnauthorized, nil, who+" refuses access ("+status+")", "check the credentials in section source")
-	case s == http.StatusNotFound || s == http.StatusGone:
+	case s == http1.StatusNotFound || s == http1.StatusGone:
 		return godwit.Fail(godwit.CodeNotFound, nil, who+" has nothing there ("+status+")", "does this host have LFS for the repository, and do the credentials allow it?")
-	case s == http.StatusTooManyRequests || s == http.StatusInsufficientStorage || s == 509:
+	case s == http1.StatusTooManyRequests || s == http1.StatusInsufficientStorage || s == 509:
 		return godwit.Fail(godwit.CodeNetwork, nil, who+" wants us to come back later ("+status+")", "its quota may be used up; try again later")
-	case s >= 500 || s == http.StatusRequestTimeout:
+	case s >= 500 || s == http1.StatusRequestTimeout:
 		return godwit.Fail(godwit.CodeNetwork, nil, who+" has a fault ("+status+")", "try again later")
 	case s >= 300 && s < 400:
 		return godwit.Fail(godwit.CodeRedirect, nil, who+" sends us elsewhere ("+status+")", "set source.url to where the repository is now")

@@ -9,7 +9,6 @@ import (
 	"hash"
 	"io"
 	"io/fs"
-	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -17,6 +16,7 @@ import (
 	"strings"
 
 	"github.com/godwit-ota/godwit"
+	"github.com/godwit-ota/godwit/internal/http1"
 )
 
 // A Partial is the file into which an object is downloaded. What is in it when
@@ -214,7 +214,7 @@ func (b *badStatus) Error() string { return b.err.Error() }
 
 func (b *badStatus) expired() bool {
 	switch b.code {
-	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusGone:
+	case http1.StatusBadRequest, http1.StatusUnauthorized, http1.StatusForbidden, http1.StatusNotFound, http1.StatusGone:
 		return true
 	}
 	return false
@@ -230,7 +230,7 @@ func (d *download) get(ctx context.Context, a *action) error {
 	defer resp.Body.Close()
 	host := resp.Request.URL.Hostname()
 	switch resp.StatusCode {
-	case http.StatusOK:
+	case http1.StatusOK:
 		// All of it, asked for or not.
 		if n := resp.ContentLength; n >= 0 && n != d.p.Size {
 			return godwit.Fail(godwit.CodeBadObject, nil, "the LFS object "+short(d.p.OID)+" has "+strconv.FormatInt(n, 10)+" bytes at "+host+", and "+strconv.FormatInt(d.p.Size, 10)+" by its pointer",
@@ -241,14 +241,14 @@ func (d *download) get(ctx context.Context, a *action) error {
 				return err
 			}
 		}
-	case http.StatusPartialContent:
+	case http1.StatusPartialContent:
 		if !d.continues(resp.Header.Get("Content-Range")) {
 			if err := d.restart(); err != nil {
 				return err
 			}
 			return errAnew
 		}
-	case http.StatusRequestedRangeNotSatisfiable:
+	case http1.StatusRequestedRangeNotSatisfiable:
 		if d.at == 0 {
 			return &badStatus{resp.StatusCode, statusError(resp, "the storage "+host)}
 		}
@@ -299,11 +299,11 @@ func (d *download) continues(s string) bool {
 
 // request sends a GET, and follows redirects. What the LFS server said to send
 // along goes to the host that it named, and no further.
-func (d *download) request(ctx context.Context, a *action) (*http.Response, error) {
+func (d *download) request(ctx context.Context, a *action) (*http1.Response, error) {
 	at := a.href
 	origin := ""
 	for hops := 0; ; hops++ {
-		r, err := http.NewRequestWithContext(ctx, http.MethodGet, at, nil)
+		r, err := http1.NewRequestWithContext(ctx, http1.MethodGet, at, nil)
 		if err != nil {
 			return nil, godwit.Fail(godwit.CodeProtocol, nil, "the address of the LFS object "+short(d.p.OID)+" is not one", "the LFS server must be repaired")
 		}
@@ -325,7 +325,7 @@ func (d *download) request(ctx context.Context, a *action) (*http.Response, erro
 		}
 		resp.Request = r
 		switch resp.StatusCode {
-		case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+		case http1.StatusMovedPermanently, http1.StatusFound, http1.StatusSeeOther, http1.StatusTemporaryRedirect, http1.StatusPermanentRedirect:
 		default:
 			return resp, nil
 		}

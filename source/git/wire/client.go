@@ -144,8 +144,7 @@ func (c *Client) Close() error {
 }
 
 // Transferred is the number of bytes sent and received so far, with the headers
-// of HTTP but without what TLS and SSH add. Through an HTTPS proxy it includes
-// TLS.
+// of HTTP but without what TLS, SSH and proxies add.
 func (c *Client) Transferred() (sent, received int64) {
 	return c.count.sent.Load(), c.count.received.Load()
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"strconv"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"github.com/godwit-ota/godwit"
+	"github.com/godwit-ota/godwit/internal/http1"
 )
 
 // explain puts any error of an exchange into a godwit.Error.
@@ -98,6 +98,21 @@ func explainNetwork(ctx context.Context, host string, now time.Time, err error) 
 	if errors.As(err, &known) {
 		return err
 	}
+	var (
+		proxy   *http1.ProxyError
+		answer  *http1.ProtocolError
+		request *http1.RequestError
+	)
+	switch {
+	case errors.As(err, &proxy) && proxy.StatusCode == http1.StatusProxyAuthRequired:
+		return askedByProxy(err)
+	case errors.As(err, &proxy):
+		return godwit.Fail(godwit.CodeNetwork, err, "the proxy does not let us through to "+host, "check source.proxy, HTTPS_PROXY and NO_PROXY")
+	case errors.As(err, &answer):
+		return godwit.Fail(godwit.CodeProtocol, err, host+" does not speak HTTP", "check the scheme and the port in source.url")
+	case errors.As(err, &request):
+		return godwit.Fail(godwit.CodeConfig, err, "a request to "+host+" cannot be sent", "check source.url and the headers in section source")
+	}
 	if e := explainTLS(host, now, err); e != nil {
 		return e
 	}
@@ -114,11 +129,6 @@ func explainNetwork(ctx context.Context, host string, now time.Time, err error) 
 		text, hint = host+" does not accept connections", "is the Git host running? Check the port in source.url"
 	case errors.Is(err, syscall.ENETUNREACH) || errors.Is(err, syscall.EHOSTUNREACH):
 		text, hint = "there is no way to "+host, "is this device online?"
-	case strings.Contains(err.Error(), "malformed HTTP"), strings.Contains(err.Error(), "malformed MIME"), strings.Contains(err.Error(), "headers exceeded"):
-		return godwit.Fail(godwit.CodeProtocol, errors.New(printable([]byte(err.Error()))), host+" does not speak HTTP",
-			"check the scheme and the port in source.url")
-	case strings.Contains(err.Error(), "Proxy") || strings.Contains(err.Error(), "proxy"):
-		text, hint = "the proxy does not let us through to "+host, "check source.proxy, HTTPS_PROXY and NO_PROXY"
 	}
 	return godwit.Fail(godwit.CodeNetwork, err, text, hint)
 }
@@ -162,8 +172,12 @@ func explainTLS(host string, now time.Time, err error) error {
 	return nil
 }
 
+func askedByProxy(cause error) error {
+	return godwit.Fail(godwit.CodeUnauthorized, cause, "the proxy asks for credentials (HTTP 407)", "write source.proxy = \"http://USER:PASSWORD@HOST:PORT\"")
+}
+
 // accept looks at the head of an answer: is it one that Git gives?
-func (t *httpTransport) accept(resp *http.Response, want string) error {
+func (t *httpTransport) accept(resp *http1.Response, want string) error {
 	host := resp.Request.URL.Hostname()
 	fail := func(code godwit.Code, text, hint string) error { return godwit.Fail(code, nil, text, hint) }
 	status := "HTTP " + strconv.Itoa(resp.StatusCode)
@@ -171,13 +185,13 @@ func (t *httpTransport) accept(resp *http.Response, want string) error {
 		return err
 	}
 	switch s := resp.StatusCode; {
-	case s == http.StatusOK:
+	case s == http1.StatusOK:
 		kind, _, _ := strings.Cut(resp.Header.Get("Content-Type"), ";")
 		if strings.EqualFold(strings.TrimSpace(kind), want) {
 			return nil
 		}
 		return t.notGit(resp, kind)
-	case s == http.StatusUnauthorized || s == http.StatusForbidden:
+	case s == http1.StatusUnauthorized || s == http1.StatusForbidden:
 		switch {
 		case originOf(resp.Request.URL) != t.home && t.c.cfg.hasCredentials():
 			return fail(godwit.CodeUnauthorized, host+", where "+t.c.at.host+" sends us, asks for credentials ("+status+")",
@@ -185,13 +199,13 @@ func (t *httpTransport) accept(resp *http.Response, want string) error {
 		case t.c.cfg.hasCredentials():
 			return fail(godwit.CodeUnauthorized, host+" refuses these credentials ("+status+")",
 				"check source.token, or source.username and source.password: may they read this repository, and are they still valid?")
-		case s == http.StatusForbidden:
+		case s == http1.StatusForbidden:
 			return fail(godwit.CodeUnauthorized, host+" refuses access to "+t.c.at.String()+" ("+status+")", "set source.token, or source.username and source.password")
 		}
 		return fail(godwit.CodeUnauthorized, host+" asks for credentials ("+status+")", "set source.token, or source.username and source.password")
-	case s == http.StatusProxyAuthRequired:
-		return fail(godwit.CodeUnauthorized, "the proxy asks for credentials ("+status+")", "write source.proxy = \"http://USER:PASSWORD@HOST:PORT\"")
-	case s == http.StatusNotFound || s == http.StatusGone:
+	case s == http1.StatusProxyAuthRequired:
+		return askedByProxy(nil)
+	case s == http1.StatusNotFound || s == http1.StatusGone:
 		hint := "check source.url"
 		if !t.c.cfg.hasCredentials() {
 			hint += "; for a private repository set source.token: many hosts hide what they do not want to show"
@@ -199,15 +213,15 @@ func (t *httpTransport) accept(resp *http.Response, want string) error {
 			hint += " and that the credentials may read it"
 		}
 		return fail(godwit.CodeNotFound, "there is no Git repository at "+t.c.at.String()+" ("+status+")", hint)
-	case s == http.StatusNetworkAuthenticationRequired:
+	case s == http1.StatusNetworkAuthenticationRequired:
 		return fail(godwit.CodeNetwork, "the network wants a log-in first ("+status+")", "log in to the network with a browser")
-	case s == http.StatusRequestTimeout || s >= 500:
+	case s == http1.StatusRequestTimeout || s >= 500:
 		return fail(godwit.CodeNetwork, host+" has a fault ("+status+")", "nothing to do here: try again later")
 	}
 	return fail(godwit.CodeProtocol, host+" does not take Git's request ("+status+")", "check that source.url is the URL that git clone takes")
 }
 
-func (t *httpTransport) shownBase(resp *http.Response) string {
+func (t *httpTransport) shownBase(resp *http1.Response) string {
 	u := *resp.Request.URL
 	u.User, u.RawQuery = nil, ""
 	u.Path = strings.TrimSuffix(strings.TrimSuffix(u.Path, "/info/refs"), servicePath)
@@ -216,7 +230,7 @@ func (t *httpTransport) shownBase(resp *http.Response) string {
 }
 
 // notGit names what answered with 200 and something else than Git.
-func (t *httpTransport) notGit(resp *http.Response, kind string) error {
+func (t *httpTransport) notGit(resp *http1.Response, kind string) error {
 	host := resp.Request.URL.Hostname()
 	start := make([]byte, 512)
 	n, _ := io.ReadFull(resp.Body, start)

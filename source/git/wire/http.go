@@ -6,18 +6,18 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net/http"
 	"net/url"
 	"strings"
 
 	"github.com/godwit-ota/godwit"
+	"github.com/godwit-ota/godwit/internal/http1"
 )
 
 // An httpTransport speaks gitprotocol-http: GET info/refs for the
 // advertisement and one POST for each exchange.
 type httpTransport struct {
 	c    *Client
-	rt   *http.Transport
+	rt   *http1.Transport
 	home string // origin of the configured URL: where credentials may go
 	conf string // the configured URL without credentials
 	base string // the repository's URL now: conf, or where redirects led
@@ -64,7 +64,7 @@ func (t *httpTransport) broke(err error) error {
 func (t *httpTransport) moved() bool { return t.base != t.conf }
 
 // authorize adds the credentials if the request goes where they belong.
-func (t *httpTransport) authorize(r *http.Request) {
+func (t *httpTransport) authorize(r *http1.Request) {
 	cfg := &t.c.cfg
 	r.Header.Set("User-Agent", cfg.UserAgent)
 	if originOf(r.URL) != t.home {
@@ -98,8 +98,8 @@ func (t *httpTransport) advertise(ctx context.Context) (io.ReadCloser, bool, err
 	at := t.conf
 	t.base, t.fickle = t.conf, false
 	for hops := 0; ; hops++ {
-		resp, err := t.do(ctx, func() (*http.Request, error) {
-			r, err := http.NewRequestWithContext(ctx, http.MethodGet, at+serviceQuery, nil)
+		resp, err := t.do(ctx, func() (*http1.Request, error) {
+			r, err := http1.NewRequestWithContext(ctx, http1.MethodGet, at+serviceQuery, nil)
 			if err == nil {
 				r.Header.Set("Git-Protocol", "version=2")
 				r.Header.Set("Accept-Encoding", "identity")
@@ -118,7 +118,7 @@ func (t *httpTransport) advertise(ctx context.Context) (io.ReadCloser, bool, err
 			if err != nil {
 				return nil, false, err
 			}
-			t.fickle = t.fickle || resp.StatusCode != http.StatusMovedPermanently && resp.StatusCode != http.StatusPermanentRedirect
+			t.fickle = t.fickle || resp.StatusCode != http1.StatusMovedPermanently && resp.StatusCode != http1.StatusPermanentRedirect
 			at = next
 			continue
 		}
@@ -134,14 +134,14 @@ func (t *httpTransport) advertise(ctx context.Context) (io.ReadCloser, bool, err
 
 func isRedirect(status int) bool {
 	switch status {
-	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+	case http1.StatusMovedPermanently, http1.StatusFound, http1.StatusSeeOther, http1.StatusTemporaryRedirect, http1.StatusPermanentRedirect:
 		return true
 	}
 	return false
 }
 
 // follow gives the repository's URL that a redirect of info/refs leads to.
-func (t *httpTransport) follow(resp *http.Response) (string, error) {
+func (t *httpTransport) follow(resp *http1.Response) (string, error) {
 	where, err := resp.Location()
 	if err != nil {
 		return "", t.redirectError("sends us away without saying where", "")
@@ -191,17 +191,22 @@ func (t *httpTransport) exchange(ctx context.Context, write func(io.Writer) erro
 		}
 		size = int64(n)
 	}
-	var spool []byte
+	var spool io.Reader
 	if size <= spoolUpTo {
 		b := bytes.NewBuffer(make([]byte, 0, size))
 		if err := encode(b); err != nil {
 			return answer{}, err
 		}
-		spool = b.Bytes()
+		spool = bytes.NewReader(b.Bytes())
 	}
 	var body *pipeBody
-	resp, err := t.do(ctx, func() (*http.Request, error) {
-		r, err := http.NewRequestWithContext(ctx, http.MethodPost, t.base+servicePath, nil)
+	pipe := func() (io.ReadCloser, error) {
+		body.stop()
+		body = newPipeBody(encode)
+		return body, nil
+	}
+	resp, err := t.do(ctx, func() (*http1.Request, error) {
+		r, err := http1.NewRequestWithContext(ctx, http1.MethodPost, t.base+servicePath, spool)
 		if err != nil {
 			return nil, err
 		}
@@ -214,15 +219,11 @@ func (t *httpTransport) exchange(ctx context.Context, write func(io.Writer) erro
 		if plain > gzipFrom {
 			r.Header.Set("Content-Encoding", "gzip")
 		}
-		r.ContentLength = size
-		if spool != nil {
-			r.Body = io.NopCloser(bytes.NewReader(spool))
-		} else {
-			body.stop()
-			body = newPipeBody(encode)
-			r.Body = body
+		if spool == nil {
+			r.ContentLength, r.GetBody = size, pipe
+			r.Body, err = pipe()
 		}
-		return r, nil
+		return r, err
 	})
 	if err == nil {
 		if isRedirect(resp.StatusCode) {
@@ -263,7 +264,7 @@ func (r *redirected) Unwrap() error { return r.err }
 
 // do sends a request, again where that cannot do harm: every request here only
 // asks. It gives the first answer of any kind, with its first byte received.
-func (t *httpTransport) do(ctx context.Context, build func() (*http.Request, error)) (resp *http.Response, err error) {
+func (t *httpTransport) do(ctx context.Context, build func() (*http1.Request, error)) (resp *http1.Response, err error) {
 	err = t.c.attempts(ctx, func() error {
 		if err := t.pause.check(); err != nil {
 			return err
@@ -277,7 +278,7 @@ func (t *httpTransport) do(ctx context.Context, build func() (*http.Request, err
 		if err != nil {
 			return explainNetwork(ctx, r.URL.Hostname(), t.c.cfg.Now(), err)
 		}
-		if resp.StatusCode == http.StatusOK {
+		if resp.StatusCode == http1.StatusOK {
 			first := bufio.NewReaderSize(resp.Body, 512)
 			if _, err = first.Peek(1); err != nil && err != io.EOF {
 				resp.Body.Close()
@@ -297,7 +298,7 @@ type peeked struct {
 
 // body is an answer's content, with errors put into words. Every request asks
 // for it as it is, so there is nothing to decompress.
-func (t *httpTransport) body(ctx context.Context, resp *http.Response) (io.ReadCloser, error) {
+func (t *httpTransport) body(ctx context.Context, resp *http1.Response) (io.ReadCloser, error) {
 	b := &httpBody{ctx: ctx, t: t, r: resp.Body, c: resp.Body, host: resp.Request.URL.Hostname()}
 	if e := resp.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
 		b.Close()
@@ -367,10 +368,10 @@ func (p *pipeBody) stop() {
 var errStopped = errors.New("the answer came before the request was sent")
 
 // parseProxy reads Config.Proxy.
-func parseProxy(s string) (func(*http.Request) (*url.URL, error), error) {
+func parseProxy(s string) (func(*http1.Request) (*url.URL, error), error) {
 	switch s {
 	case "":
-		return http.ProxyFromEnvironment, nil
+		return http1.ProxyFromEnvironment, nil
 	case "none":
 		return nil, nil
 	}
@@ -383,7 +384,7 @@ func parseProxy(s string) (func(*http.Request) (*url.URL, error), error) {
 	}
 	switch u.Scheme {
 	case "http", "https", "socks5", "socks5h":
-		return http.ProxyURL(u), nil
+		return http1.ProxyURL(u), nil
 	}
 	return nil, godwit.Fail(godwit.CodeConfig, nil, "a proxy of the kind "+printable([]byte(u.Scheme))+" is not supported", "use http://, https:// or socks5://")
 }

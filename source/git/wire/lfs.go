@@ -2,13 +2,13 @@ package wire
 
 import (
 	"context"
-	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/godwit-ota/godwit"
+	"github.com/godwit-ota/godwit/internal/http1"
 	"github.com/godwit-ota/godwit/internal/jsontext"
 )
 
@@ -60,13 +60,13 @@ func (h *sshHost) lfs(ctx context.Context) (string, map[string]string, error) {
 	return strings.TrimRight(href, "/"), header, nil
 }
 
-// RoundTrip implements http.RoundTripper for requests that belong to the
+// RoundTrip implements http1.RoundTripper for requests that belong to the
 // repository but not to Git's protocol. The rules are the same: the configured
 // credentials and headers go to the host in Config.URL alone, connections are
 // tried again and give up on silence, pauses are obeyed, bytes are counted, and
 // errors are godwit.Errors. A request with a body needs GetBody. Redirects are
 // answers like others.
-func (c *Client) RoundTrip(r *http.Request) (*http.Response, error) {
+func (c *Client) RoundTrip(r *http1.Request) (*http1.Response, error) {
 	t, err := c.web()
 	if err != nil {
 		return nil, err
@@ -76,7 +76,7 @@ func (c *Client) RoundTrip(r *http.Request) (*http.Response, error) {
 	// A pause is kept for one host: the repository's.
 	ours := t.home == "" || originOf(r.URL) == t.home
 	again := false
-	var resp *http.Response
+	var resp *http1.Response
 	err = c.attempts(ctx, func() error {
 		if ours {
 			if err := t.pause.check(); err != nil {
@@ -127,4 +127,4 @@ func (c *Client) web() (*httpTransport, error) {
 	return c.side, nil
 }
 
-var _ http.RoundTripper = (*Client)(nil)
+var _ http1.RoundTripper = (*Client)(nil)

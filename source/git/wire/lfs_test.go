@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/godwit-ota/godwit"
+	"github.com/godwit-ota/godwit/internal/http1"
 )
 
 func TestLFSEndpoint(t *testing.T) {
@@ -52,7 +53,7 @@ func TestLFSOverSSH(t *testing.T) {
 	if n := s.conns.Load(); n != 1 {
 		t.Errorf("%d connections", n)
 	}
-	q, err := http.NewRequest(http.MethodGet, endpoint, nil)
+	q, err := http1.NewRequestWithContext(context.Background(), http1.MethodGet, endpoint, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

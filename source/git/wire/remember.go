@@ -5,13 +5,13 @@ import (
 	"errors"
 	"hash/crc32"
 	"io/fs"
-	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/godwit-ota/godwit"
+	"github.com/godwit-ota/godwit/internal/http1"
 )
 
 // Names in State.
@@ -221,19 +221,19 @@ func (p *pause) err() error {
 }
 
 // obey starts a pause if the answer asks for one, and returns it as an error.
-func (p *pause) obey(resp *http.Response) error {
+func (p *pause) obey(resp *http1.Response) error {
 	after := resp.Header.Get("Retry-After")
 	switch resp.StatusCode {
-	case http.StatusTooManyRequests:
-	case http.StatusServiceUnavailable:
+	case http1.StatusTooManyRequests:
+	case http1.StatusServiceUnavailable:
 		if after == "" {
 			return nil
 		}
-	case http.StatusForbidden:
+	case http1.StatusForbidden:
 		// GitHub and others say so too when a quota is used up.
 		if after == "" && resp.Header.Get("X-RateLimit-Remaining") == "0" {
 			if s, err := strconv.ParseInt(resp.Header.Get("X-RateLimit-Reset"), 10, 64); err == nil && s > 0 && s < 1<<40 {
-				after = time.Unix(s, 0).UTC().Format(http.TimeFormat)
+				after = time.Unix(s, 0).UTC().Format(http1.TimeFormat)
 			}
 		}
 		if after == "" {
@@ -245,7 +245,7 @@ func (p *pause) obey(resp *http.Response) error {
 	now := p.now()
 	wait, ok := parseRetryAfter(after, now)
 	if !ok {
-		if resp.StatusCode != http.StatusTooManyRequests {
+		if resp.StatusCode != http1.StatusTooManyRequests {
 			return nil
 		}
 		wait = plainPause
@@ -276,7 +276,7 @@ func parseRetryAfter(s string, now time.Time) (time.Duration, bool) {
 		}
 		return time.Duration(n) * time.Second, true
 	}
-	at, err := http.ParseTime(s)
+	at, err := http1.ParseTime(s)
 	if err != nil {
 		return 0, false
 	}

@@ -5,16 +5,16 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"net"
-	"net/http"
 	"os"
 	"time"
 
 	"github.com/godwit-ota/godwit"
+	"github.com/godwit-ota/godwit/internal/http1"
 )
 
-// newRoundTripper makes an HTTP/1.1 transport with small buffers, whose
+// newRoundTripper makes a transport with small buffers, whose
 // connections count, and give up on a silent host.
-func newRoundTripper(cfg *Config, count *traffic) (*http.Transport, error) {
+func newRoundTripper(cfg *Config, count *traffic) (*http1.Transport, error) {
 	proxy, err := parseProxy(cfg.Proxy)
 	if err != nil {
 		return nil, err
@@ -25,50 +25,22 @@ func newRoundTripper(cfg *Config, count *traffic) (*http.Transport, error) {
 			return nil, err
 		}
 	}
-	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
-		d := net.Dialer{Timeout: cfg.ConnectTimeout, KeepAlive: 30 * time.Second}
-		c, err := d.DialContext(ctx, network, address)
-		if err != nil {
-			return nil, err
-		}
-		return &patientConn{c, patience{idle: cfg.IdleTimeout, minRate: int64(cfg.MinRate)}}, nil
-	}
-	return &http.Transport{
+	return &http1.Transport{
 		Proxy: proxy,
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			c, err := dial(ctx, network, address)
+			d := net.Dialer{Timeout: cfg.ConnectTimeout, KeepAlive: 30 * time.Second}
+			c, err := d.DialContext(ctx, network, address)
 			if err != nil {
 				return nil, err
 			}
-			return &countedConn{c, count}, nil
+			return &patientConn{c, patience{idle: cfg.IdleTimeout, minRate: int64(cfg.MinRate)}}, nil
 		},
-		DialTLSContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			c, err := dial(ctx, network, address)
-			if err != nil {
-				return nil, err
-			}
-			own := secure.Clone()
-			own.ServerName, _, _ = net.SplitHostPort(address)
-			s := tls.Client(c, own)
-			hs, cancel := context.WithTimeout(ctx, cfg.ConnectTimeout)
-			defer cancel()
-			if err := s.HandshakeContext(hs); err != nil {
-				c.Close()
-				if ctx.Err() == nil && hs.Err() != nil {
-					err = errIdle(cfg.ConnectTimeout)
-				}
-				return nil, err
-			}
-			return &countedConn{s, count}, nil
-		},
-		TLSClientConfig:        secure, // through a proxy
-		TLSHandshakeTimeout:    cfg.ConnectTimeout,
-		DisableCompression:     true,
-		MaxIdleConns:           2,
-		IdleConnTimeout:        cfg.IdleTimeout,
-		MaxResponseHeaderBytes: 64 << 10,
-		ReadBufferSize:         8 << 10,
-		WriteBufferSize:        4 << 10,
+		Wrap:                func(c net.Conn) net.Conn { return &countedConn{c, count} },
+		TLSClientConfig:     secure,
+		TLSHandshakeTimeout: cfg.ConnectTimeout,
+		IdleConnTimeout:     cfg.IdleTimeout,
+		ReadBufferSize:      8 << 10,
+		WriteBufferSize:     4 << 10,
 	}, nil
 }
 
