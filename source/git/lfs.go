@@ -59,8 +59,15 @@ func (s *Source) bringPointers(ctx context.Context, commit object.ID) error {
 		return err
 	}
 	// Without thin-pack deltas are only against small blobs that come along:
-	// nothing stays unread.
-	req := wire.FetchRequest{Want: []string{commit.String()}, Have: hexes(slices.Values(s.bases)), OfsDelta: true}
+	// nothing stays unread. But without it git does not look into the trees of
+	// commits that are here, where history is cut off, so they are named too.
+	here := slices.Clone(s.bases)
+	for _, b := range s.bases {
+		if info, err := s.cache.commit(b); err == nil {
+			here = append(here, info.Tree)
+		}
+	}
+	req := wire.FetchRequest{Want: []string{commit.String()}, Have: hexes(slices.Values(here)), OfsDelta: true}
 	if caps.Shallow {
 		req.Depth = 1
 		for _, b := range s.bases {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math/rand"
+	"strings"
 	"testing"
 
 	"github.com/godwit-ota/godwit"
@@ -100,6 +101,7 @@ func FuzzDelta(f *testing.F) {
 	f.Add(base, join(varint(70000), varint(7), []byte{0x97, 1, 2, 1, 3, 4, 'a', 'b', 'c', 'd'}))
 	f.Add(base, join(varint(70000), varint(0xff), []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}))
 	f.Add([]byte{}, []byte{0, 0})
+	f.Add(base[:10], []byte{10, 1, 0x91, 10, 1})
 	f.Add([]byte{}, []byte{0, 1, 0})
 	f.Fuzz(func(t *testing.T, base, d []byte) {
 		want, wantErr := naiveDelta(base, d)
@@ -115,6 +117,32 @@ func FuzzDelta(f *testing.F) {
 			t.Errorf("got %d bytes, want other %d", len(got), len(want))
 		}
 	})
+}
+
+func TestBadDeltas(t *testing.T) {
+	base := []byte("0123456789")
+	for name, tt := range map[string]struct {
+		delta []byte
+		text  string
+	}{
+		"empty":                          {nil, "middle of an instruction"},
+		"half a size":                    {[]byte{0x8a}, "middle of an instruction"},
+		"a size beyond 63 bits":          {append(bytes.Repeat([]byte{0xff}, 10), 1), "63 bits"},
+		"an undefined instruction":       {[]byte{10, 1, 0}, "not defined"},
+		"a copy from behind the end":     {[]byte{10, 1, 0x91, 10, 1}, "behind the end"},
+		"a copy across the end":          {[]byte{10, 5, 0x91, 6, 5}, "behind the end"},
+		"a copy from far behind":         {[]byte{10, 1, 0x9f, 0xff, 0xff, 0xff, 0xff, 1}, "behind the end"},
+		"a copy cut in its arguments":    {[]byte{10, 5, 0x91, 6}, "middle of an instruction"},
+		"an insert cut in its text":      {[]byte{10, 5, 5, 'a'}, "middle of an instruction"},
+		"a copy of more than it says":    {[]byte{10, 2, 0x90, 3}, "more than it says"},
+		"an insert of more than it says": {[]byte{10, 1, 2, 'a', 'b'}, "more than it says"},
+		"less than it says":              {[]byte{10, 3, 2, 'a', 'b'}, "1 bytes less"},
+	} {
+		_, err := streamDelta(base, tt.delta, 1<<20)
+		if godwit.CodeOf(err) != godwit.CodeBadObject || !strings.Contains(err.Error(), tt.text) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }
 
 // Random deltas over bases around the size of the window.
