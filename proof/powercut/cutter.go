@@ -135,7 +135,9 @@ func (c *cutter) live(scratch, socket string, judge *judge) (whole bool, err err
 		case wire.Fatal:
 			return false, errors.New(text)
 		case wire.Unmountable:
-			c.tally.unmountable(text)
+			if c.tally.unmountable(text) {
+				c.save("unmountable")
+			}
 			return false, nil
 		case wire.Mounted:
 			if early {
@@ -146,7 +148,7 @@ func (c *cutter) live(scratch, socket string, judge *judge) (whole bool, err err
 		default:
 			if wrong := judge.hear(word, text); wrong != "" {
 				if c.tally.wrong(wrong) {
-					c.save()
+					c.save("wrong")
 				}
 				return false, nil
 			}
@@ -171,11 +173,11 @@ func (c *cutter) dead() bool {
 }
 
 // save keeps the disk for whoever wants to know what happened.
-func (c *cutter) save() {
-	name := filepath.Join(c.keep, fmt.Sprintf("wrong-%s-%s.img", c.tally.setting.fs, c.tally.setting.layout))
+func (c *cutter) save(what string) {
+	name := filepath.Join(c.keep, fmt.Sprintf("%s-%s-%s.img", what, c.tally.setting.fs, c.tally.setting.layout))
 	if err := os.WriteFile(name, c.disk.media, 0o644); err == nil {
 		fmt.Println("the disk is kept in", name)
-		if c.mended != "" {
+		if c.mended != "" && what == "wrong" {
 			fmt.Println("fsck had said:", c.mended)
 		}
 	}

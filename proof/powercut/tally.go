@@ -66,11 +66,14 @@ func (t *tally) found() bool {
 	return len(t.wrongs) > 0
 }
 
-func (t *tally) unmountable(what string) {
+// unmountable notes that the file system itself did not survive, and reports
+// whether it is worth keeping the disk.
+func (t *tally) unmountable(what string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.unmounted = append(t.unmounted, what)
 	fmt.Printf("[%s] the file system itself did not survive: %s\n", t.setting, what)
+	return len(t.unmounted) == 1
 }
 
 func (t *tally) fail(err error) {
