@@ -20,7 +20,7 @@ import (
 type Objects struct {
 	s       *Store
 	trees   []indexedTree
-	sound   map[uint64]struct{} // contents of trees that were hashed and found right
+	sound   map[uint64]struct{} // files outside the stage that were hashed and found right
 	buf     []byte              // write buffer, lent to one new object at a time
 	counter int
 }
@@ -163,11 +163,21 @@ func digestOf(b []byte, a godwit.Algorithm) godwit.Digest {
 	return godwit.MakeDigest(a, h.Sum(nil))
 }
 
-// key is the memory of one digest in Objects.sound.
-func key(d godwit.Digest) uint64 {
-	var k uint64
-	for _, c := range d.Sum()[:8] {
-		k = k<<8 | uint64(c)
+func (o *Objects) remember(d godwit.Digest, name string) {
+	if len(o.sound) < maxSound {
+		o.sound[key(d, name)] = struct{}{}
+	}
+}
+
+// key is the memory in Objects.sound of one file having one content. Another
+// file that should have it must be hashed too.
+func key(d godwit.Digest, name string) uint64 {
+	k := uint64(14695981039346656037) // FNV-1a
+	for _, c := range d.Sum() {
+		k = (k ^ uint64(c)) * 1099511628211
+	}
+	for i := range len(name) {
+		k = (k ^ uint64(name[i])) * 1099511628211
 	}
 	return k
 }
@@ -194,7 +204,7 @@ func (o *Objects) locate(d godwit.Digest) (name string, info vfs.Info, err error
 		if err == nil && i.Type != vfs.Regular && i.Type != vfs.Link {
 			return false
 		}
-		if _, ok := o.sound[key(d)]; err == nil && !ok {
+		if _, ok := o.sound[key(d, n)]; err == nil && !ok {
 			var e godwit.Entry
 			if e, err = o.s.hashEntry(n, i, d.Algorithm); err == nil && e.Digest != d {
 				return false
@@ -211,6 +221,7 @@ func (o *Objects) locate(d godwit.Digest) (name string, info vfs.Info, err error
 	}
 	for _, exec := range []bool{false, true} {
 		if try(o.s.state("keep/" + objectName(d, exec))) {
+			o.remember(d, name)
 			return name, info, nil
 		}
 	}
@@ -234,9 +245,7 @@ func (o *Objects) locate(d godwit.Digest) (name string, info vfs.Info, err error
 			return "", info, err
 		}
 		if found {
-			if len(o.sound) < maxSound {
-				o.sound[key(d)] = struct{}{}
-			}
+			o.remember(d, name)
 			return name, info, nil
 		}
 	}

@@ -478,18 +478,25 @@ func (s *Store) prune(b Pending) error {
 			return err
 		}
 	}
-	previous, err := s.index(s.rec.Previous.Listing)
-	if godwit.CodeOf(err) == godwit.CodeDamaged {
-		return nil // keep what cannot be judged
+	// What the pending version needs was counted as present when it was planned.
+	var needed [2]*index
+	for n, l := range []string{s.rec.Previous.Listing, b.Version.Listing} {
+		x, err := s.index(l)
+		if godwit.CodeOf(err) == godwit.CodeDamaged {
+			return nil // keep what cannot be judged
+		}
+		if err != nil {
+			return err
+		}
+		needed[n] = x
 	}
-	if err != nil {
-		return err
-	}
-	err = s.removeUnused(s.state("keep"), func(i vfs.Info) bool {
+	err := s.removeUnused(s.state("keep"), func(i vfs.Info) bool {
 		d, _, err := parseObjectName(i.Name)
 		found := false
-		if err == nil {
-			err = previous.find(d, func(godwit.Entry) bool { found = true; return false })
+		for _, x := range needed {
+			if err == nil && !found {
+				err = x.find(d, func(godwit.Entry) bool { found = true; return false })
+			}
 		}
 		return found || err != nil && !errors.Is(err, errNotObject)
 	})
