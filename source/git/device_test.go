@@ -128,10 +128,17 @@ func newWorld(t *testing.T, o worldOptions) *world {
 	}
 	t.Cleanup(func() { state.Close() })
 	w := &world{t: t, repo: repo, host: host}
+	if err := vfs.MkdirAll(state, ".godwit/git"); err != nil { // the store's business
+		t.Fatal(err)
+	}
 	w.cfg = Config{State: state, Folder: ".godwit/git", Branch: "main",
 		Remote: wire.Config{URL: host.URL("r.git"), Attempts: 1, IdleTimeout: 5 * time.Second}}
 	if o.path {
 		w.cfg.Remote.URL = repo.Dir
+	}
+	// The store makes the folder.
+	if err := vfs.MkdirAll(state, w.cfg.Folder); err != nil {
+		t.Fatal(err)
 	}
 	w.contents = make(map[godwit.Digest][]byte)
 	return w
