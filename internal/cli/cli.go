@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"os"
 	"os/signal"
 	"runtime"
@@ -43,14 +44,28 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 }
 
 // Frugal sets the runtime up for small devices: little memory before speed. It
-// is for a process that runs one command and nothing else.
+// is for a process that runs one command and nothing else. GOGC, GOMEMLIMIT and
+// GOMAXPROCS in the environment win.
+//
+// An update waits for the network and the disk, not for a second processor,
+// whose share of the heap costs half a megabyte.
 func Frugal() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(25)
 	}
-	if os.Getenv("GOMAXPROCS") == "" {
-		runtime.GOMAXPROCS(min(2, runtime.NumCPU()))
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(9 << 20)
 	}
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(1)
+	}
+}
+
+// generous takes back what Frugal set, for a command that is not for devices.
+func generous() {
+	debug.SetGCPercent(100)
+	debug.SetMemoryLimit(math.MaxInt64)
+	runtime.GOMAXPROCS(runtime.NumCPU())
 }
 
 // interruptible ends ctx at the first SIGINT or SIGTERM. A second one ends the

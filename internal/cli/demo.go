@@ -42,6 +42,7 @@ func (c *command) demoVerb() verb {
 			if c.quiet || c.json {
 				out = io.Discard
 			}
+			generous()
 			return c.demo(ctx, out, program, layout, seed, keep)
 		},
 	}
