@@ -76,7 +76,8 @@ func (c *cutter) live(scratch, socket string, judge *judge) (whole bool, err err
 	if s.damage != "" {
 		damage = s.damage
 	}
-	if judge.hurt {
+	if judge.hurt || s.fs == "vfat" {
+		// Where fsck may have cut files short, a device looks at all of them.
 		repair = "repair"
 	}
 	lines, stop, err := c.machine.wake(scratch, socket, wire.Task{
@@ -178,7 +179,7 @@ func (c *cutter) save(what string) {
 	if err := os.WriteFile(name, c.disk.media, 0o644); err == nil {
 		fmt.Println("the disk is kept in", name)
 		if c.mended != "" && what == "wrong" {
-			fmt.Println("fsck had said:", c.mended)
+			fmt.Printf("fsck had said: %.1000s\n", c.mended)
 		}
 	}
 }

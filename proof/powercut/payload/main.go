@@ -107,8 +107,12 @@ func (d *device) recover(repair bool) error {
 		}
 	}
 	if repair && !d.store.Record().Running.IsZero() && d.store.Record().Running.ID != store.BeforeGodwit {
-		if _, err := d.engine.Verify(ctx, true); err != nil {
+		v, err := d.engine.Verify(ctx, true)
+		if err != nil {
 			return fmt.Errorf("verify --repair after a cut: %w", err)
+		}
+		if v.Repaired > 0 {
+			wire.Say(wire.Did, "repair after a cut")
 		}
 	}
 	n, err := d.running()
