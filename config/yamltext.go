@@ -115,7 +115,7 @@ func (t *yamlText) value(flow bool, depth int) (*node, error) {
 		return nil, err
 	}
 	n.kind, n.text = resolve(text)
-	if p := strings.ToLower(strings.TrimLeft(text, "+-")); n.kind == kindString && (strings.HasPrefix(p, "0b") || strings.HasPrefix(p, "0o") || strings.HasPrefix(p, "0x")) {
+	if p := strings.ToLower(strings.TrimLeft(text, "+-")); n.kind == kindString && (strings.Contains(p, "_") && isDecimal(strings.ReplaceAll(p, "_", "")+"0") || strings.HasPrefix(p, "0b") || strings.HasPrefix(p, "0o") || strings.HasPrefix(p, "0x")) {
 		return nil, t.y.fail("a text that begins like a number needs quotes") // readers of YAML disagree
 	}
 	return n, nil
@@ -317,7 +317,7 @@ func resolve(s string) (kind, string) {
 		if _, err := strconv.ParseUint(plain, 0, 64); err == nil {
 			return kindInt, s
 		}
-		if _, err := strconv.ParseFloat(plain, 64); err == nil && isDecimal(plain) {
+		if _, err := strconv.ParseFloat(s, 64); err == nil && isDecimal(s) {
 			return kindFloat, s
 		}
 		if isDate(s) {
