@@ -21,6 +21,7 @@ type Objects struct {
 	s       *Store
 	trees   []indexedTree
 	sound   map[uint64]struct{} // files outside the stage that were hashed and found right
+	trusted bool                // the stage was scrubbed
 	buf     []byte              // write buffer, lent to one new object at a time
 	counter int
 }
@@ -43,7 +44,9 @@ func (s *Store) Objects() (*Objects, error) {
 	if err := s.scrubStage(); err != nil {
 		return nil, err
 	}
-	return s.objects(), nil
+	o := s.objects()
+	o.trusted = true
+	return o, nil
 }
 
 func (s *Store) objects(more ...indexedTree) *Objects {
@@ -191,13 +194,15 @@ func (o *Objects) staged(d godwit.Digest) bool {
 // locate finds a name that has content d now. link says that the content is the
 // target of a symbolic link there.
 func (o *Objects) locate(d godwit.Digest) (name string, info vfs.Info, err error) {
-	name = o.s.state("stage/" + objectName(d, false))
-	if info, err = o.s.fs.Lstat(name); err == nil {
-		return name, info, nil
-	}
-	unread := error(nil) // a place that could not be looked at
-	if !isAbsent(err) {
-		unread = err
+	staged := o.s.state("stage/" + objectName(d, false))
+	var unread error // of a place that could not be looked at
+	if o.trusted {
+		if info, err = o.s.fs.Lstat(staged); err == nil {
+			return staged, info, nil
+		}
+		if !isAbsent(err) {
+			unread = err
+		}
 	}
 	try := func(n string) bool {
 		i, err := o.s.fs.Lstat(n)
@@ -218,6 +223,10 @@ func (o *Objects) locate(d godwit.Digest) (name string, info vfs.Info, err error
 		}
 		name, info = n, i
 		return true
+	}
+	if !o.trusted && try(staged) {
+		o.remember(d, name)
+		return name, info, nil
 	}
 	for _, exec := range []bool{false, true} {
 		if try(o.s.state("keep/" + objectName(d, exec))) {

@@ -282,11 +282,13 @@ func (r *Record) set(key, value string) (err error) {
 // exists that is not valid. Without any copy the record is zero and which is -1.
 func readRecord(fsys vfs.FS, state string) (r Record, raw []byte, which int, damaged bool, err error) {
 	which = -1
+	exist := 0
 	for i, name := range recordNames {
 		b, err := readCopy(fsys, state+"/"+name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
+		exist++
 		if err != nil {
 			return r, nil, -1, false, diskError(err, "the record cannot be read")
 		}
@@ -303,7 +305,9 @@ func readRecord(fsys vfs.FS, state string) (r Record, raw []byte, which int, dam
 			r, raw, which = c, b, i
 		}
 	}
-	return r, raw, which, damaged, nil
+	// One copy alone that is not valid is the first that was ever begun: nothing
+	// was installed yet.
+	return r, raw, which, damaged && exist == len(recordNames), nil
 }
 
 func readCopy(fsys vfs.FS, name string) ([]byte, error) {

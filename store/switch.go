@@ -420,12 +420,24 @@ func (s *Store) mend(dir string, v Version) (missing, err error) {
 // writeVersionFile tells applications what runs.
 func (s *Store) writeVersionFile() error {
 	v := s.rec.Running
-	// FAT may keep both names of an interrupted rename.
-	if err := s.remove(VersionFile + ".new"); err != nil {
-		return err
+	gone := []string{VersionFile + ".new"} // FAT may keep both names of an interrupted rename
+	if v.ID == BeforeGodwit {
+		gone = append(gone, VersionFile)
+	}
+	for _, name := range gone {
+		if _, err := s.fs.Lstat(name); isAbsent(err) {
+			continue
+		}
+		err := s.remove(name)
+		if err == nil {
+			err = diskError(s.fs.SyncDir("."), name+" cannot be removed")
+		}
+		if err != nil {
+			return err
+		}
 	}
 	if v.ID == BeforeGodwit {
-		return s.remove(VersionFile)
+		return nil
 	}
 	want := `{"ref": ` + quoteJSON(v.Ref) + `, "commit": ` + quoteJSON(v.ID) + "}\n"
 	have, err := vfs.ReadFile(s.fs, VersionFile, 64<<10)
