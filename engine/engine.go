@@ -117,6 +117,8 @@ func New(c Config) *Engine {
 	if c.Trial.PollInterval <= 0 {
 		c.Trial.PollInterval = 500 * time.Millisecond
 	}
+	id, _ := c.Boot()
+	c.Store.SetBoot(id)
 	return &Engine{c}
 }
 
@@ -187,6 +189,26 @@ func (h *hold) take() (err error) {
 		h.unlock, err = h.e.Store.Lock()
 	}
 	return err
+}
+
+// patience is how long to wait for another godwit, such as one that the
+// application calls, once an update has come so far that giving up would leave a
+// version on trial with nobody watching it.
+const patience = 30 * time.Second
+
+// await is take for a lock that another process holds for a moment.
+func (h *hold) await(ctx context.Context) error {
+	for end := time.Now().Add(patience); ; {
+		err := h.take()
+		if godwit.CodeOf(err) != godwit.CodeBusy || time.Now().After(end) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 }
 
 func (h *hold) release() {

@@ -19,13 +19,15 @@ func (e *Engine) startTrial(ctx context.Context, h *hold, r Result) (Result, err
 		e.Events.Say(godwit.StageRestart, godwit.Debug, "restarting the application")
 		if r.Reboot, err = e.App.Restart(ctx); err != nil {
 			err = godwit.Fail(godwit.CodeOf(err), err, "the restart failed", "")
+		} else if !r.Reboot {
+			err = e.restarted(ctx, h)
 		}
 	}
 	switch {
 	case ctx.Err() != nil:
 		return r, e.interrupted(ctx, r.To)
 	case err != nil:
-		if e := h.take(); e != nil {
+		if e := h.await(ctx); e != nil {
 			return r, e
 		}
 		return e.goBack(ctx, h, r, err.Error(), true)
@@ -33,7 +35,7 @@ func (e *Engine) startTrial(ctx context.Context, h *hold, r Result) (Result, err
 		r.Reason = "the device restarts; the trial goes on after that"
 		return r, nil
 	}
-	w, err := e.finishTrial(ctx, h)
+	w, err := e.finishTrial(ctx, h, r.To)
 	w.Plan, w.Sent, w.Received = r.Plan, r.Sent, r.Received
 	if w.From.IsZero() {
 		w.From = r.From
@@ -81,23 +83,65 @@ func (e *Engine) resumeTrial(ctx context.Context, h *hold) (Result, error) {
 	if usedUp != "" {
 		return e.goBack(ctx, h, Result{}, usedUp, true)
 	}
+	rec := e.Store.Record()
+	if id, _ := e.Boot(); rec.Restart == id {
+		// The switch was cut short before the application was restarted.
+		return e.startTrial(ctx, h, Result{Outcome: OnTrial, From: rec.Previous, To: rec.Running})
+	}
 	h.release()
-	return e.finishTrial(ctx, h)
+	return e.finishTrial(ctx, h, rec.Running)
+}
+
+// restarted remembers that the application runs the files of the record. The lock
+// is not held, before or after.
+func (e *Engine) restarted(ctx context.Context, h *hold) error {
+	if err := h.await(ctx); err != nil {
+		return err
+	}
+	defer h.release()
+	_, up := e.Boot()
+	return e.Store.Restarted(up)
+}
+
+// pendingRestart restarts the application if a rollback was cut short before
+// that. The lock is held before and after.
+func (e *Engine) pendingRestart(ctx context.Context, h *hold) error {
+	rec := e.Store.Record()
+	if id, _ := e.Boot(); rec.Restart != id || rec.Trial.Open {
+		return nil
+	}
+	h.release()
+	e.Events.Say(godwit.StageRestart, godwit.Info, "restarting the application, as an earlier run could not")
+	reboot, err := e.App.Restart(ctx)
+	if err == nil && !reboot {
+		err = e.restarted(ctx, h)
+	}
+	if e := h.await(ctx); err == nil {
+		err = e
+	}
+	return err
 }
 
 // finishTrial waits, without the lock, for the running version to prove itself,
 // and then confirms it or goes back. The lock is held when it returns nil.
-func (e *Engine) finishTrial(ctx context.Context, h *hold) (Result, error) {
+func (e *Engine) finishTrial(ctx context.Context, h *hold, want store.Version) (Result, error) {
 	if err := e.Store.Reload(); err != nil {
 		return Result{}, err
 	}
 	before := e.Store.Record()
 	r := Result{Outcome: OnTrial, From: before.Previous, To: before.Running}
+	if before.Running.ID != want.ID || before.Running.Dir != want.Dir {
+		return leftMeanwhile(r, want)
+	}
 	if !before.Trial.Open {
 		r.Outcome = Confirmed
-		return r, h.take()
+		return r, h.await(ctx)
 	}
-	wait, cancel := context.WithTimeout(ctx, max(e.left(before.Trial), 0))
+	left := max(e.left(before.Trial), 0)
+	if !e.Trial.ByConfirm {
+		left = max(left, min(e.Trial.Within, 10*time.Second)) // never unheard
+	}
+	wait, cancel := context.WithTimeout(ctx, left)
 	defer cancel()
 	e.Events.Say(godwit.StageHealth, godwit.Info, "waiting for "+before.Running.Name+" to prove itself")
 	var output string
@@ -111,13 +155,13 @@ func (e *Engine) finishTrial(ctx context.Context, h *hold) (Result, error) {
 		return r, e.interrupted(ctx, before.Running)
 	}
 
-	if err := h.take(); err != nil {
+	if err := h.await(ctx); err != nil {
 		return r, err
 	}
 	after := e.Store.Record()
-	if after.Running.ID != before.Running.ID || after.Running.Dir != before.Running.Dir {
-		r.Outcome, r.To, r.Reason = RolledBack, after.Running, "somebody went back meanwhile"
-		return r, godwit.Fail(godwit.CodeRolledBack, nil, "another godwit left "+before.Running.Name+" meanwhile", "look at godwit status")
+	if after.Running.ID != want.ID || after.Running.Dir != want.Dir {
+		r.To = after.Running
+		return leftMeanwhile(r, want)
 	}
 	if !after.Trial.Open {
 		r.Outcome = Confirmed
@@ -138,16 +182,21 @@ func (e *Engine) finishTrial(ctx context.Context, h *hold) (Result, error) {
 	return e.goBack(ctx, h, r, sick.Error(), true)
 }
 
+func leftMeanwhile(r Result, want store.Version) (Result, error) {
+	r.Outcome, r.From, r.Reason = RolledBack, want, "another godwit went back meanwhile"
+	return r, godwit.Fail(godwit.CodeRolledBack, nil, "another godwit left "+want.Name+" meanwhile", "look at godwit status")
+}
+
 // awaitConfirm waits until another process has confirmed the running version,
 // or gone back.
 func (e *Engine) awaitConfirm(ctx context.Context) error {
 	running := e.Store.Record().Running
 	for {
-		if err := e.Store.Reload(); err != nil {
-			return err
-		}
-		if r := e.Store.Record(); !r.Trial.Open || r.Running.ID != running.ID {
-			return nil
+		// A record that cannot be read right now says nothing about the version.
+		if err := e.Store.Reload(); err == nil {
+			if r := e.Store.Record(); !r.Trial.Open || r.Running.ID != running.ID {
+				return nil
+			}
 		}
 		select {
 		case <-ctx.Done():
@@ -178,8 +227,12 @@ func (e *Engine) confirm(r *Result) error {
 // Confirm closes the trial of the running version, after its files have been
 // hashed: CodeModified when they differ from the release.
 func (e *Engine) Confirm(ctx context.Context) (Result, error) {
-	h, err := e.lock()
-	if err != nil {
+	h := &hold{e: e}
+	if err := h.await(ctx); err != nil { // an application calls this once
+		return Result{}, err
+	}
+	if _, err := e.settle(); err != nil {
+		h.release()
 		return Result{}, err
 	}
 	defer h.release()
@@ -243,7 +296,10 @@ func (e *Engine) goBack(ctx context.Context, h *hold, r Result, why string, rest
 	ctx = context.WithoutCancel(ctx)
 	h.release()
 	if restart {
-		if r.Reboot, err = e.App.Restart(ctx); err != nil {
+		if r.Reboot, err = e.App.Restart(ctx); err == nil && !r.Reboot {
+			err = e.restarted(ctx, h)
+		}
+		if err != nil {
 			e.Events.Say(godwit.StageRestart, godwit.Warning, "the restart failed: "+err.Error())
 		}
 	}
@@ -252,7 +308,7 @@ func (e *Engine) goBack(ctx context.Context, h *hold, r Result, why string, rest
 	if damaged != nil {
 		return r, e.failed(godwit.StageRollback, damaged)
 	}
-	if err := h.take(); err != nil {
+	if err := h.await(ctx); err != nil {
 		return r, err
 	}
 	if err := s.Prune(); err != nil {

@@ -29,6 +29,9 @@ const refreshNote = 12 * time.Hour
 // Check asks the source whether there is something newer, with one request.
 func (e *Engine) Check(ctx context.Context) (Check, error) {
 	e.Events.Say(godwit.StageCheck, godwit.Debug, "asking the source")
+	if unlock, err := e.Store.Lock(); err == nil {
+		unlock() // now there is a state folder, in which the source may take notes
+	}
 	tip, err := e.Source.Tip(ctx)
 	if err == nil {
 		err = e.Store.Reload()
@@ -49,7 +52,9 @@ func (e *Engine) compare(tip godwit.Tip) Check {
 	c := Check{Tip: tip, Running: r.Running}
 	switch rej, bad := r.Rejection(tip.Commit); {
 	case r.Running.ID == tip.Commit && r.Running.Rules == e.Rules.Fingerprint():
-		c.Reason = "up to date"
+		if c.Reason = "up to date"; bad {
+			c.Reason = "it runs for want of a previous version, although it failed: " + rej.Reason
+		}
 	case bad:
 		c.Rejected = true
 		c.Reason = "it failed on this device before: " + rej.Reason
@@ -99,16 +104,28 @@ func (e *Engine) Update(ctx context.Context, opt UpdateOptions) (Result, error) 
 		return Result{}, err
 	}
 	defer h.release()
-	if e.Store.Record().Trial.Open && !opt.Force {
+	if e.Store.Record().Trial.Open && !opt.Force && !opt.DryRun {
 		if r, err := e.resumeTrial(ctx, h); err != nil {
 			return r, err
+		}
+	}
+	if e.Store.Record().Trial.Open && opt.Force && !opt.DryRun {
+		// What has not proved itself must not become what a rollback leads to.
+		_, err := e.goBack(ctx, h, Result{}, "another update was forced", true)
+		if c := godwit.CodeOf(err); c != godwit.CodeRolledBack && c != godwit.CodeNoPrevious {
+			return Result{}, err
+		}
+	}
+	if !opt.DryRun {
+		if err := e.pendingRestart(ctx, h); err != nil {
+			return Result{}, err
 		}
 	}
 	r, stage, err := e.install(ctx, opt)
 	if t, ok := e.Source.(interface{ Transferred() (sent, received int64) }); ok {
 		r.Sent, r.Received = t.Transferred()
 	}
-	if godwit.CodeOf(err) == godwit.CodeDiskFull {
+	if godwit.CodeOf(err) == godwit.CodeDiskFull && (stage == godwit.StageFetch || stage == godwit.StageBuild) {
 		// The application needs the space more than the next try does.
 		if e := e.Store.Discard(); e != nil {
 			err = errors.Join(err, e)
@@ -243,7 +260,7 @@ func (e *Engine) plan(rel godwit.Verified, objects *store.Objects) (*plan.Plan, 
 		InPlace: s.Layout() == store.InPlace, Copies: !traits.Links,
 		Reserved: s.Reserved, Has: objects.Has, Free: s.Free(),
 	}
-	survey, err := s.Survey(plan.Target(in), e.Rules.Delete)
+	survey, err := s.Survey(plan.Target(in), e.Rules)
 	if err != nil {
 		return nil, survey, err
 	}

@@ -120,6 +120,9 @@ func (n Names) checkPart(part string, limit int) error {
 	if last := part[len(part)-1]; last == '.' || last == ' ' {
 		return errors.New("this file system drops the " + strconv.QuoteRune(rune(last)) + " at the end of a name")
 	}
+	if i := strings.LastIndexByte(part, '~'); i >= 0 && len(part) <= 12 && strings.Trim(strings.SplitN(part[i+1:], ".", 2)[0], "0123456789") == "" && len(part) > i+1 {
+		return errors.New("it may be the short name of another file on this file system")
+	}
 	if isWindowsDevice(part) {
 		return errors.New(strconv.Quote(part) + " is the name of a device on this file system")
 	}

@@ -145,8 +145,11 @@ func Make(in Input) (*Plan, error) {
 				copies = 1
 			}
 		case in.InPlace && in.Copies:
-			copies = 2 // staged, and put in place
-		default:
+			copies = 1 // put in place
+			if s.Fetch {
+				copies = 2 // and staged
+			}
+		case s.Fetch:
 			copies = 1
 		}
 		if s.Fetch {

@@ -26,6 +26,9 @@ type Pending struct {
 // What an earlier Build of the same version left is used.
 func (s *Store) Build(o *Objects, v Version, p *plan.Plan, sv Survey) (*Pending, error) {
 	s.mustHold()
+	if err := s.refresh(); err != nil {
+		return nil, err
+	}
 	var err error
 	if v.Listing, err = s.saveListing("target", p.Target()); err != nil {
 		return nil, err
@@ -113,7 +116,10 @@ func (s *Store) buildSlot(o *Objects, b *Pending) error {
 			return err
 		}
 	}
-	return s.linkShared(dir)
+	if err := s.linkShared(dir); err != nil {
+		return err
+	}
+	return s.nextCurrent(dir)
 }
 
 // linkShared makes the links through which a version sees the shared data.
@@ -135,8 +141,19 @@ func (s *Store) linkShared(dir string) error {
 		if have, err := s.fs.Readlink(link); err == nil && have == target {
 			continue
 		}
-		if err := vfs.RemoveAll(s.fs, link); err != nil {
-			return diskError(err, "what an earlier try left cannot be removed")
+		switch i, err := s.fs.Lstat(link); {
+		case err == nil && i.Type == vfs.Dir, err == nil && i.Type == vfs.Link:
+			err = s.fs.Remove(link)
+			if err == nil {
+				break
+			}
+			fallthrough
+		case err == nil:
+			// It was not shared when this version was built, so it holds data.
+			s.opt.Events.Say(godwit.StageSwitch, godwit.Warning, link+" is not shared: there is something else in its place")
+			continue
+		case !isAbsent(err):
+			return diskError(err, strconv.Quote(link)+" cannot be read")
 		}
 		if err := s.fs.Symlink(target, link); err != nil {
 			return diskError(err, "the link to shared data cannot be made")
@@ -220,6 +237,9 @@ func (s *Store) keep(o *Objects, e godwit.Entry) error {
 // built.
 func (s *Store) Discard() error {
 	s.mustHold()
+	if err := s.refresh(); err != nil {
+		return err
+	}
 	if !s.rec.Settled && !s.rec.Running.IsZero() {
 		return nil // reconcile may still need it
 	}

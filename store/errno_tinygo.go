@@ -2,6 +2,11 @@
 
 package store
 
-import "io/fs"
+import (
+	"errors"
+	"io/fs"
+)
 
 var errNotDir = fs.ErrNotExist
+
+func isBusy(err error) bool { return errors.Is(err, fs.ErrExist) }

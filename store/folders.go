@@ -17,8 +17,8 @@ import (
 // may lie on FAT, a folder never gets its name before it is durable: it is made
 // as a spare in the state folder, and renamed once that was synced.
 
-// stateFolders are the folders below the state folder.
-var stateFolders = []string{"stage", "list", "keep", "put"}
+// stateFolders are the folders below the state folder; "git" is the Git source's.
+var stateFolders = []string{"stage", "list", "keep", "put", "aside", "git"}
 
 // makeState makes the state folder, complete, under another name first.
 func (s *Store) makeState() error {
@@ -106,6 +106,11 @@ func (f *folders) makeSpare() error {
 // ensure makes dir and the folders above it out of spares.
 func (f *folders) ensure(dir string) error {
 	return f.each(dir, func(d string) error {
+		if _, err := f.s.fs.Lstat(d); err == nil { // it is no folder
+			if err := f.s.setAside(d); err != nil {
+				return err
+			}
+		}
 		for n := f.spare; n < f.spare+maxSpare; n++ {
 			if i, err := f.s.fs.Lstat(f.name(n)); err == nil && i.Type == vfs.Dir {
 				// FAT may keep both names of an interrupted rename: then this one
@@ -170,6 +175,9 @@ func (s *Store) removeEmpty(dir string) error {
 		}
 		if err == nil {
 			err = s.fs.Remove(dir)
+		}
+		if isBusy(err) {
+			return nil // something came into it, or is mounted there
 		}
 		if err != nil && !isAbsent(err) {
 			return diskError(err, "the empty folder "+strconv.Quote(dir)+" cannot be removed")

@@ -41,7 +41,7 @@ const maxSound = 1 << 16
 // left are hashed first and those that are not whole are removed.
 func (s *Store) Objects() (*Objects, error) {
 	s.mustHold()
-	if err := s.scrubStage(); err != nil {
+	if err := s.scrubStage(true); err != nil {
 		return nil, err
 	}
 	o := s.objects()
@@ -60,7 +60,10 @@ func (s *Store) objects(more ...indexedTree) *Objects {
 	return o
 }
 
-func (s *Store) scrubStage() error {
+// scrubStage removes from the stage what is not what its name says, and, if
+// unreadable, what cannot be read: where that is the only copy of something, it
+// is an error instead.
+func (s *Store) scrubStage(unreadable bool) error {
 	var doubtful []string
 	for {
 		doubtful = doubtful[:0]
@@ -68,8 +71,12 @@ func (s *Store) scrubStage() error {
 			d, exec, err := parseObjectName(i.Name)
 			if err == nil && i.Type == vfs.Regular && !exec {
 				var sum godwit.Digest
-				if sum, err = s.hashFile(s.state("stage/"+i.Name), d.Algorithm); err == nil && sum == d {
+				sum, err = s.hashFile(s.state("stage/"+i.Name), d.Algorithm)
+				if err == nil && sum == d {
 					return nil
+				}
+				if err != nil && !unreadable {
+					return err
 				}
 			}
 			if doubtful = append(doubtful, i.Name); len(doubtful) == 64 {

@@ -58,6 +58,7 @@ type Record struct {
 	Settled  bool      // the tree on disk was made equal to Running, durably
 	Leaving  Version   // until it is settled: the version whose files may still lie in the tree
 	Trial    Trial
+	Restart  string      // boot in which the application must still be restarted, "" if it need not
 	Rejected []Rejection // newest first
 }
 
@@ -138,6 +139,7 @@ func (r Record) text() []byte {
 		text("trial.boot", r.Trial.Boot)
 		line("trial.since", strconv.FormatInt(int64(r.Trial.Since), 10))
 	}
+	text("restart", r.Restart)
 	for _, x := range r.Rejected {
 		text("rejected.id", x.ID)
 		text("rejected.name", x.Name)
@@ -200,6 +202,8 @@ func (r *Record) set(key, value string) (err error) {
 		r.Layout = Layout(s)
 	case "settled":
 		r.Settled, err = strconv.ParseBool(value)
+	case "restart":
+		text(&r.Restart)
 	case "trial.boots":
 		r.Trial.Open = true
 		r.Trial.BootsLeft, err = strconv.Atoi(value)
@@ -283,6 +287,7 @@ func (r *Record) set(key, value string) (err error) {
 func readRecord(fsys vfs.FS, state string) (r Record, raw []byte, which int, damaged bool, err error) {
 	which = -1
 	exist := 0
+	var failed error
 	for i, name := range recordNames {
 		b, err := readCopy(fsys, state+"/"+name)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -290,7 +295,9 @@ func readRecord(fsys vfs.FS, state string) (r Record, raw []byte, which int, dam
 		}
 		exist++
 		if err != nil {
-			return r, nil, -1, false, diskError(err, "the record cannot be read")
+			failed = err // a sector that cannot be read; writing it anew mends it
+			damaged = true
+			continue
 		}
 		c, err := decodeRecord(b)
 		if err == errNewer {
@@ -304,6 +311,9 @@ func readRecord(fsys vfs.FS, state string) (r Record, raw []byte, which int, dam
 		if which < 0 || c.Seq > r.Seq {
 			r, raw, which = c, b, i
 		}
+	}
+	if which < 0 && failed != nil {
+		return r, nil, -1, false, diskError(failed, "the record cannot be read")
 	}
 	// One copy alone that is not valid is the first that was ever begun: nothing
 	// was installed yet.

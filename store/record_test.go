@@ -16,6 +16,7 @@ func sampleRecord() Record {
 		return Version{ID: strings.Repeat(n, 40), Dir: n + "-dir", Ref: "refs/tags/" + n, Name: "v \"" + n + "\"\n", Tag: "t" + n, Time: at, Policy: "none", Rules: "r", Listing: strings.Repeat("f", 64), At: at}
 	}
 	return Record{Seq: 41, Layout: Slots, Running: v("1"), Previous: v("2"), Leaving: v("3"), Older: []Version{v("4"), v("5")},
+		Restart:  "boot",
 		Trial:    Trial{Open: true, BootsLeft: 2, Boot: "boot", Since: time.Second},
 		Rejected: []Rejection{{ID: "x", Name: "bad", Reason: "it was bad", At: at}}}
 }

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/godwit-ota/godwit"
+	"github.com/godwit-ota/godwit/plan"
 	"github.com/godwit-ota/godwit/vfs"
 )
 
@@ -41,12 +42,15 @@ const (
 type Options struct {
 	State   string // folder for Godwit's own files, relative to the tree's root; "" means ".godwit"
 	Layout  Layout // "" means Slots
-	Keep    int    // slots: versions to keep, the running one included; 0 means 2
+	Keep    int    // slots: versions to keep, the running one included; 0 means 2, more than MaxKeep MaxKeep
 	Shared  []string
 	Reserve int64 // bytes of disk that staging leaves free
 	Events  godwit.Events
 	Now     func() time.Time // nil means time.Now
 }
+
+// MaxKeep bounds Options.Keep: all versions must fit in the record.
+const MaxKeep = 4
 
 // VersionFile is the file for applications in the root of the tree: a JSON
 // object with the keys "ref" and "commit" of the settled version.
@@ -66,6 +70,7 @@ type Store struct {
 	stale    bool   // a write failed: rec may not be what the disk says
 	damaged  bool   // a copy of the record is not valid
 	locked   bool
+	boot     string
 	anchored bool // rec is known to be durable
 	traits   *vfs.Traits
 	checked  map[string]bool // listings whose sum was compared
@@ -81,15 +86,17 @@ func Open(fsys vfs.FS, opt Options) (*Store, error) {
 	if opt.Layout == "" {
 		opt.Layout = Slots
 	}
-	if opt.Keep < 2 {
-		opt.Keep = 2
-	}
+	opt.Keep = min(max(opt.Keep, 2), MaxKeep)
 	if opt.Now == nil {
 		opt.Now = time.Now
 	}
 	opt.State = strings.TrimRight(opt.State, "/")
 	if !fs.ValidPath(opt.State) || opt.State == "." {
 		return nil, godwit.Fail(godwit.CodeConfig, nil, "tree.state must be a folder inside tree.root, not "+strconv.Quote(opt.State), "use a relative path such as \".godwit\"")
+	}
+	switch first, _, _ := strings.Cut(opt.State, "/"); first {
+	case "versions", "shared", Current, VersionFile, VersionFile + ".new":
+		return nil, godwit.Fail(godwit.CodeConfig, nil, "tree.state must not be "+strconv.Quote(opt.State)+", which Godwit uses for something else", "use a name such as \".godwit\"")
 	}
 	s := &Store{fs: fsys, opt: opt, checked: map[string]bool{}}
 	return s, s.Reload()
@@ -165,6 +172,10 @@ func (s *Store) Lock() (unlock func(), err error) {
 // Held reports whether this Store holds the lock.
 func (s *Store) Held() bool { return s.locked }
 
+// SetBoot names this boot of the device. Switch and Rollback remember it as the
+// one in which the application must be restarted; after another boot it was.
+func (s *Store) SetBoot(id string) { s.boot = id }
+
 // mustHold guards the calls that change things.
 func (s *Store) mustHold() {
 	if !s.locked {
@@ -212,10 +223,13 @@ func (s *Store) Reserved(path string) string {
 	if s.opt.Layout != InPlace {
 		return ""
 	}
-	if path == VersionFile || path == VersionFile+".new" {
+	// The state folder holds files in lower case, so folding what is asked costs
+	// nothing where case counts, and is needed where it does not.
+	folded, state := plan.Fold(path), plan.Fold(s.opt.State)
+	if folded == plan.Fold(VersionFile) || folded == plan.Fold(VersionFile+".new") {
 		return "written by Godwit"
 	}
-	if path == s.opt.State || strings.HasPrefix(path, s.opt.State+"/") {
+	if folded == state || strings.HasPrefix(folded, state+"/") {
 		return "Godwit's state folder"
 	}
 	return ""

@@ -57,7 +57,7 @@ func install(s *store.Store, id string, t tree, rules plan.Rules) error {
 	}
 	in := plan.Input{To: id, Release: t.listing(), Rules: rules, InPlace: s.Layout() == store.InPlace, Copies: !traits.Links,
 		Names: plan.Names{FoldCase: !traits.CaseSensitive, Windows: !traits.AnyName}, Reserved: s.Reserved, Has: objects.Has, Free: s.Free()}
-	survey, err := s.Survey(plan.Target(in), rules.Delete)
+	survey, err := s.Survey(plan.Target(in), rules)
 	if err != nil {
 		return err
 	}

@@ -23,8 +23,9 @@ type Survey struct {
 
 // Survey finds out what is installed, by hashing: with slots the files of the
 // running version that target also has, in place everything that lies at a path
-// of the running version or of target, or below one of remove. target must hold
-// only entries that the device takes and whose paths were checked.
+// of the running version or of target, or below one of rules.Delete. target must
+// hold only entries that the device takes and whose paths were checked. What the
+// running version has and the rules no longer cover is nobody's business here.
 //
 // In place, what was found becomes the version that rollback returns to. So
 // files that were there before Godwit, and files that were changed on the
@@ -32,7 +33,7 @@ type Survey struct {
 //
 // An entry of target whose path is taken by something that is not a file, or
 // lies behind a symbolic link, is CodeForeignFile.
-func (s *Store) Survey(target godwit.Listing, remove []string) (Survey, error) {
+func (s *Store) Survey(target godwit.Listing, rules plan.Rules) (Survey, error) {
 	s.mustHold()
 	var v Survey
 	t, err := s.Traits()
@@ -53,7 +54,7 @@ func (s *Store) Survey(target godwit.Listing, remove []string) (Survey, error) {
 		return v, err
 	}
 	if s.opt.Layout == InPlace {
-		err = s.surveyInPlace(w, &v, t, s.listing(running.Listing), target, remove)
+		err = s.surveyInPlace(w, &v, t, s.listing(running.Listing), target, rules)
 	} else {
 		err = s.surveySlots(w, &v, t, running, target)
 	}
@@ -112,6 +113,20 @@ func (s *Store) surveySlots(w *listingWriter, v *Survey, t vfs.Traits, running V
 	return nil
 }
 
+// covered leaves out of l what the rules do not cover.
+func covered(l godwit.Listing, rules plan.Rules) godwit.Listing {
+	return func(yield func(godwit.Entry, error) bool) {
+		for e, err := range l {
+			if err == nil && !rules.Permits(e.Path) && !plan.Covers(rules.Delete, e.Path) {
+				continue
+			}
+			if !yield(e, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
 // look hashes what lies at name. It returns nil when there is no file or link.
 func (s *Store) look(name string, a godwit.Algorithm) (*godwit.Entry, error) {
 	i, err := s.fs.Lstat(name)
@@ -134,14 +149,15 @@ func (s *Store) sameMode(found, want godwit.Mode) bool {
 	return found == want || found != godwit.Symlink && want != godwit.Symlink && !s.hasExecBits()
 }
 
-func (s *Store) surveyInPlace(w *listingWriter, v *Survey, t vfs.Traits, running, target godwit.Listing, remove []string) error {
-	owned := running
+func (s *Store) surveyInPlace(w *listingWriter, v *Survey, t vfs.Traits, running, target godwit.Listing, rules plan.Rules) error {
+	remove := rules.Delete
+	owned := covered(running, rules)
 	if len(remove) > 0 {
 		extra, err := s.strays(remove)
 		if err != nil {
 			return err
 		}
-		owned = union(running, extra)
+		owned = union(owned, extra)
 	}
 	parents := &parentCheck{s: s}
 	for p, err := range godwit.Merge(owned, target) {
@@ -193,6 +209,9 @@ func (s *Store) surveyInPlace(w *listingWriter, v *Survey, t vfs.Traits, running
 			} else if again {
 				continue
 			}
+		}
+		if i.Mounted {
+			return godwit.Fail(godwit.CodeForeignFile, nil, strconv.Quote(name)+" lies on another file system", "unmount it, or name it in tree.ignore")
 		}
 		if i.Type == vfs.Other {
 			return godwit.Fail(godwit.CodeForeignFile, nil, strconv.Quote(name)+" is a device, socket or pipe", "move it away, or name it in tree.ignore")
@@ -252,6 +271,10 @@ func (c *parentCheck) real(name string) (bool, error) {
 		}
 		if err != nil {
 			return false, diskError(err, strconv.Quote(dir[:i])+" cannot be read")
+		}
+		if info.Mounted {
+			return false, godwit.Fail(godwit.CodeForeignFile, nil, strconv.Quote(dir[:i])+" lies on another file system, which cannot be switched together with this one",
+				"name it in tree.ignore, or give it a tree of its own")
 		}
 		if info.Type != vfs.Dir {
 			c.blocker = dir[:i]

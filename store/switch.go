@@ -5,6 +5,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/godwit-ota/godwit"
 	"github.com/godwit-ota/godwit/vfs"
@@ -42,7 +43,7 @@ func (s *Store) Switch(b *Pending, trial Trial) error {
 	}
 	r.Running, r.Previous, r.Leaving = b.Version, old, old
 	r.Running.At = s.opt.Now()
-	r.Settled, r.Trial = false, trial
+	r.Settled, r.Trial, r.Restart = false, trial, s.boot
 	if err := s.writeRecord(r); err != nil {
 		return err
 	}
@@ -67,7 +68,7 @@ func (s *Store) Rollback(why Rejection) error {
 	if len(r.Older) > 0 {
 		r.Previous, r.Older = r.Older[0], r.Older[1:]
 	}
-	r.Settled, r.Trial = false, Trial{}
+	r.Settled, r.Trial, r.Restart = false, Trial{}, s.boot
 	if err := s.writeRecord(r); err != nil {
 		return err
 	}
@@ -124,7 +125,7 @@ func (s *Store) Confirm() error {
 	if !r.Trial.Open && len(r.Older) == len(s.rec.Older) {
 		return nil // nothing new: no write
 	}
-	r.Trial = Trial{}
+	r.Trial, r.Restart = Trial{}, ""
 	var list []Rejection
 	for _, x := range r.Rejected {
 		if x.ID != r.Running.ID {
@@ -132,6 +133,23 @@ func (s *Store) Confirm() error {
 		}
 	}
 	r.Rejected = list
+	return s.writeRecord(r)
+}
+
+// Restarted remembers that the application was restarted after a switch. An open
+// trial's clock begins at the uptime since.
+func (s *Store) Restarted(since time.Duration) error {
+	s.mustHold()
+	if err := s.refresh(); err != nil {
+		return err
+	}
+	r := s.rec
+	if r.Restart == "" {
+		return nil
+	}
+	if r.Restart = ""; r.Trial.Open {
+		r.Trial.Since = since
+	}
 	return s.writeRecord(r)
 }
 
@@ -228,19 +246,28 @@ func (s *Store) settleSlot(fresh *Pending) error {
 		}
 	}
 	if have, err := s.fs.Readlink(Current); err != nil || have != dir {
-		next := Current + ".new"
-		if err := s.remove(next); err != nil {
+		if err := s.nextCurrent(dir); err != nil {
 			return err
 		}
-		err := s.fs.Symlink(dir, next)
-		if err == nil {
-			err = s.fs.Rename(next, Current)
-		}
-		if err != nil {
+		if err := s.fs.Rename(s.state("put/current"), Current); err != nil {
 			return diskError(err, "the link "+strconv.Quote(Current)+" cannot be switched")
 		}
 	}
 	return missing
+}
+
+// nextCurrent makes the link that a rename will turn into "current". Build makes
+// it too, so that a switch needs no space. It waits in the state folder, from
+// where it leads nowhere.
+func (s *Store) nextCurrent(dir string) error {
+	next := s.state("put/current")
+	if have, err := s.fs.Readlink(next); err == nil && have == dir {
+		return nil
+	}
+	if err := s.remove(next); err != nil {
+		return err
+	}
+	return diskError(s.fs.Symlink(dir, next), "the link "+strconv.Quote(Current)+" cannot be prepared")
 }
 
 // settleInPlace removes what only the version being left has, then puts the
@@ -322,101 +349,6 @@ func (s *Store) putAll(fresh *Pending) error {
 	return nil
 }
 
-// makeWay makes the folders that name lies in, and removes the empty folders
-// that lie in its place.
-func (s *Store) makeWay(dirs *folders, name string) error {
-	if err := dirs.ensure(path.Dir(name)); err != nil {
-		return err
-	}
-	i, err := s.fs.Lstat(name)
-	if err == nil && i.Type == vfs.Dir {
-		return s.removeFolders(name)
-	}
-	if isAbsent(err) {
-		return nil
-	}
-	return diskError(err, strconv.Quote(name)+" cannot be read")
-}
-
-// removeFolders removes dir, which may hold folders and nothing else.
-func (s *Store) removeFolders(dir string) error {
-	var below []string
-	err := s.fs.ReadDir(dir, func(i vfs.Info) error {
-		if i.Type != vfs.Dir {
-			return foreign(dir+"/"+i.Name, dir)
-		}
-		below = append(below, dir+"/"+i.Name)
-		return nil
-	})
-	for _, d := range below {
-		if err == nil {
-			err = s.removeFolders(d)
-		}
-	}
-	if err == nil {
-		err = s.fs.Remove(dir)
-	}
-	return diskError(err, "the folder "+strconv.Quote(dir)+" is in the way")
-}
-
-// mend hashes every file of version v below dir and replaces those that are not
-// right. missing is CodeDamaged when there are contents it cannot find.
-func (s *Store) mend(dir string, v Version) (missing, err error) {
-	o := s.objects()
-	if l := s.rec.Leaving; !l.IsZero() {
-		o.trees = append(o.trees, indexedTree{dir: s.Tree(l), listing: l.Listing})
-	}
-	fix, dirs := s.state("put/fix"), folders{s: s}
-	for e, err := range s.listing(v.Listing) {
-		if err != nil {
-			return nil, err
-		}
-		dst := path.Join(dir, e.Path)
-		found, err := s.look(dst, e.Digest.Algorithm)
-		if err != nil {
-			return nil, err
-		}
-		whole := found != nil && found.Digest == e.Digest
-		if whole && s.sameMode(found.Mode, e.Mode) {
-			continue
-		}
-		if whole && found.Mode != godwit.Symlink && e.Mode != godwit.Symlink {
-			// This may be the only copy of the content, so it is not replaced by
-			// one that is not durable yet.
-			if err := s.fs.SetExec(dst, e.Mode == godwit.Executable); err != nil {
-				return nil, diskError(err, "the mode of "+strconv.Quote(e.Path)+" cannot be changed")
-			}
-			continue
-		}
-		if err := vfs.RemoveAll(s.fs, fix); err != nil {
-			return nil, diskError(err, "the state folder cannot be cleared")
-		}
-		err = o.place(e, fix, false)
-		if godwit.CodeOf(err) == godwit.CodeDamaged {
-			missing = err
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		if s.opt.Layout == InPlace {
-			err = s.makeWay(&dirs, dst)
-		} else {
-			err = vfs.MkdirAll(s.fs, path.Dir(dst))
-		}
-		if err == nil && whole {
-			err = s.fs.Sync() // a link whose target is the content: the only copy
-		}
-		if err == nil {
-			err = s.fs.Rename(fix, dst)
-		}
-		if err != nil {
-			return nil, diskError(err, strconv.Quote(e.Path)+" cannot be put in place")
-		}
-	}
-	return missing, nil
-}
-
 // writeVersionFile tells applications what runs.
 func (s *Store) writeVersionFile() error {
 	v := s.rec.Running
@@ -444,7 +376,11 @@ func (s *Store) writeVersionFile() error {
 	if err == nil && string(have) == want {
 		return nil
 	}
-	return diskError(vfs.WriteFile(s.fs, VersionFile, []byte(want)), VersionFile+" cannot be written")
+	err = vfs.WriteFile(s.fs, VersionFile, []byte(want))
+	if vfs.Full(err) {
+		err = s.overwrite(VersionFile, []byte(want)) // going back must work on a full disk
+	}
+	return diskError(err, VersionFile+" cannot be written")
 }
 
 // quoteJSON writes a JSON string (RFC 8259, section 7).
@@ -470,6 +406,9 @@ func quoteJSON(s string) string {
 // points to, and nothing while the tree is not settled.
 func (s *Store) Prune() error {
 	s.mustHold()
+	if err := s.refresh(); err != nil {
+		return err
+	}
 	return s.prune(Pending{})
 }
 
@@ -486,7 +425,7 @@ func (s *Store) prune(b Pending) error {
 		if target, err := s.fs.Readlink(Current); err == nil {
 			used[target] = true
 		}
-		if err := s.removeUnused("versions", func(i vfs.Info) bool { return used["versions/"+i.Name] }); err != nil {
+		if err := s.removeUnused("versions", func(i vfs.Info) bool { return used["versions/"+i.Name] || !slotName(i.Name) }); err != nil {
 			return err
 		}
 	}
@@ -544,4 +483,29 @@ func (s *Store) removeUnused(dir string, used func(vfs.Info) bool) error {
 			return nil
 		}
 	}
+}
+
+// overwrite changes the content of a file in the space it has. A power cut may
+// tear it, so it is for what is written again until the tree is settled.
+func (s *Store) overwrite(name string, b []byte) error {
+	if err := s.remove(name + ".new"); err != nil {
+		return err
+	}
+	f, err := s.fs.Open(name, vfs.Write)
+	if err != nil {
+		return err
+	}
+	if _, err = f.WriteAt(b, 0); err == nil {
+		err = f.Truncate(int64(len(b)))
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err == nil {
+		err = s.fs.SyncDir(".") // the name may be that of an unfinished rename
+	}
+	return err
 }

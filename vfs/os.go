@@ -25,6 +25,7 @@ type OSFS struct {
 	root *os.Root
 	dirs []openDir // most recently used first
 	self *os.File  // the root itself, for Sync and Free
+	dev  uint64    // its device number
 	// noClone is set when the file system cannot clone, so that thousands of
 	// Share calls do not each ask again.
 	noClone bool
@@ -53,7 +54,14 @@ func OS(dir string) (*OSFS, error) {
 		root.Close()
 		return nil, err
 	}
-	return &OSFS{root: root, self: self}, nil
+	o := &OSFS{root: root, self: self}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(self.Fd()), &st); err != nil {
+		o.Close()
+		return nil, &fs.PathError{Op: "stat", Path: dir, Err: err}
+	}
+	o.dev = uint64(st.Dev)
+	return o, nil
 }
 
 // Close gives the directory handles back.
@@ -187,11 +195,11 @@ func (o *OSFS) Lstat(name string) (Info, error) {
 	if err != nil {
 		return Info{}, err
 	}
-	return infoOf(path.Base(name), &st), nil
+	return o.info(path.Base(name), &st), nil
 }
 
-func infoOf(name string, st *unix.Stat_t) Info {
-	i := Info{Name: name, Size: st.Size, Type: Other}
+func (o *OSFS) info(name string, st *unix.Stat_t) Info {
+	i := Info{Name: name, Size: st.Size, Type: Other, Mounted: uint64(st.Dev) != o.dev}
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFREG:
 		i.Type, i.Exec = Regular, st.Mode&0o111 != 0
@@ -224,7 +232,7 @@ func (o *OSFS) ReadDir(name string, fn func(Info) error) error {
 			}
 			i := Info{Name: n, Type: Other} // a name that a power cut has left without what it stands for
 			if err == nil {
-				i = infoOf(n, &st)
+				i = o.info(n, &st)
 			}
 			if err := fn(i); err != nil {
 				return err
@@ -433,6 +441,7 @@ func (o *OSFS) Free() (int64, error) {
 
 // Lock implements FS with flock(2), which the kernel drops with the process.
 func (o *OSFS) Lock(name string) (func(), error) {
+	o.forget(".") // while others had the lock, folders may have changed
 	f, err := o.open(name, Write)
 	if err != nil {
 		return nil, err

@@ -58,6 +58,9 @@ type Info struct {
 	Type Type
 	Exec bool  // regular files: any exec bit is set
 	Size int64 // bytes
+	// Mounted: it lies on another file system than the root, whose Sync does not
+	// cover it.
+	Mounted bool
 }
 
 // Type is the kind of thing a name stands for.

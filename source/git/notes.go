@@ -17,8 +17,8 @@ func (n notes) Load(name string) ([]byte, error) {
 }
 
 func (n notes) Save(name string, b []byte) error {
-	if err := vfs.MkdirAll(n.fsys, n.folder); err != nil {
-		return err
+	if _, err := n.fsys.Lstat(n.folder); err != nil {
+		return err // the store makes it, durably; until then nothing is remembered
 	}
 	return vfs.WriteFile(n.fsys, n.folder+"/"+name, b)
 }
