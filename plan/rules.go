@@ -17,6 +17,7 @@ type Rules struct {
 	Delete   []string // in-place: files below these that the release lacks are removed, whoever put them there
 	Shared   []string // slots: data that all versions share and that no release replaces
 	Symlinks bool     // install symbolic links; they are refused otherwise
+	Variant  string   // how the source makes files of a release, where it has a choice: "lfs", for example
 }
 
 // Covers reports whether path is one of list or lies below one of them.
@@ -67,5 +68,6 @@ func (r Rules) Fingerprint() string {
 	if r.Symlinks {
 		h.Write([]byte{2})
 	}
+	h.Write([]byte(r.Variant))
 	return godwit.MakeDigest(godwit.SHA256, h.Sum(nil)).Hex()[:16]
 }

@@ -58,6 +58,9 @@ func (c *command) open(cfg *config.Config) (*device, error) {
 	}
 	d := &device{root: root, fs: fsys}
 	rules := plan.Rules{Allow: cfg.Tree.Allow, Ignore: cfg.Tree.Ignore, Delete: cfg.Tree.Delete, Shared: cfg.Tree.Shared, Symlinks: cfg.Tree.Symlinks}
+	if cfg.Source.LFS {
+		rules.Variant = "lfs"
+	}
 	m := &meter{events: events, off: cfg.Source.LFS} // LFS objects come one by one, with their sizes
 	d.source = &lateSource{meter: m, open: func() (openSource, error) {
 		return c.openSource(cfg, fsys, st.StateFolder()+"/git", rules, m.event)
