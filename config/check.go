@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/godwit-ota/godwit/store"
 )
 
 // check finds what is wrong with the file as a whole, once every key is read.
@@ -174,6 +176,9 @@ func (d *decoder) tree() {
 	t := &d.c.Tree
 	if t.Keep < 2 {
 		d.at("tree.keep", "tree.keep must be at least 2: the running version and the one to go back to", "")
+	}
+	if t.Keep > store.MaxKeep {
+		d.at("tree.keep", "tree.keep must be at most "+strconv.Itoa(store.MaxKeep), "")
 	}
 	if t.Layout == "slots" && len(t.Delete) > 0 {
 		d.at("tree.delete", "tree.delete has no use with the layout slots, where a version holds nothing but its own files", "remove it")

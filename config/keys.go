@@ -152,7 +152,7 @@ var Keys = []Key{
 		Doc:   "Godwit's own folder, relative to root and on the same file system.",
 		field: func(c *Config) any { return &c.Tree.State }},
 	{Section: "tree", Name: "keep", Example: `2`,
-		Doc:   "How many versions stay on the disk, counting the running one. 2 is the least that can roll back.",
+		Doc:   "How many versions stay on the disk, counting the running one: 2 to 4. 2 is the least that can roll back.",
 		field: func(c *Config) any { return &c.Tree.Keep }},
 	{Section: "tree", Name: "symlinks", Example: `true`,
 		Doc:   "Install symbolic links that stay within the tree. Otherwise a release that holds one is refused.",

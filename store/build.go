@@ -180,7 +180,9 @@ func (s *Store) buildInPlace(o *Objects, b *Pending) error {
 	if err := s.empty("put"); err != nil {
 		return err
 	}
-	spares := folders{s: s}
+	if err := s.makeSpares(b); err != nil {
+		return err
+	}
 	for p, err := range godwit.Merge(b.survey.Installed, s.listing(b.Version.Listing)) {
 		if err != nil {
 			return err
@@ -197,13 +199,44 @@ func (s *Store) buildInPlace(o *Objects, b *Pending) error {
 			if err := o.place(*p.B, s.putName(b.steps), false); err != nil {
 				return err
 			}
-			if err := spares.prepare(path.Dir(p.B.Path)); err != nil {
-				return err
-			}
 			b.steps++
 		}
 	}
 	return nil
+}
+
+// makeSpares makes a folder in put/ for each that the new version needs. On FAT
+// what was removed is made durable first, and the folders at once: there a power
+// cut can bring back a name whose clusters were given to something else, or leave
+// a folder without its first cluster, and what fsck makes of either can cost a
+// file that has nothing to do with it.
+func (s *Store) makeSpares(b *Pending) error {
+	t, err := s.Traits()
+	if err != nil {
+		return err
+	}
+	sync := func() error {
+		if t.Links {
+			return nil
+		}
+		return diskError(s.fs.Sync(), "the folders for the new version cannot be made durable")
+	}
+	if err := sync(); err != nil {
+		return err
+	}
+	spares := folders{s: s}
+	for p, err := range godwit.Merge(b.survey.Installed, s.listing(b.Version.Listing)) {
+		if err == nil && p.B != nil && differs(p) {
+			err = spares.prepare(path.Dir(p.B.Path))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if spares.spare == 0 {
+		return nil
+	}
+	return sync()
 }
 
 func (s *Store) putName(n int) string { return s.state("put/" + strconv.Itoa(n)) }
