@@ -340,8 +340,10 @@ func TestCrash(t *testing.T) {
 	switch {
 	case os.Getenv("GODWIT_CRASH") == "all":
 		seeds, stride = 3, 5 // once at every operation of every recovery
-	case testing.Short(), raceEnabled:
-		seeds, stride, skip = 0, 1009, 5
+	case testing.Short():
+		seeds, stride, skip = 0, 211, 5
+	case raceEnabled:
+		seeds, stride, skip = 0, 67, 2
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(800))
 	var mu sync.Mutex
