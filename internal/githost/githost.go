@@ -3,10 +3,10 @@
 // it, and it needs the git program. It is no server for a network: it trusts
 // everybody who can reach it, or one pair of user and password.
 //
-// The server of net/http and its CGI package would cost half a megabyte of the
-// godwit binary, which carries this package for its demonstration; so there is
-// a server of a few lines in serve.go. A Host is also an http.Handler, for tests
-// that want the real server in front.
+// The godwit binary carries this package for its demonstration and does without
+// net/http, whose server and CGI would be half a megabyte of it; so there is a
+// server of a few lines in serve.go. Tests that want handlers of net/http in
+// front find them in package nethttp below this one.
 //
 // Invariant: what it answers is what stock git answers; Config can only take
 // abilities away or put a handler in front.
@@ -17,7 +17,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,20 +24,22 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"github.com/godwit-ota/godwit/internal/http1"
 )
 
 // Config says how a Host behaves. Only Root is required.
 type Config struct {
-	Root     string                               // folder that holds the repositories
-	Addr     string                               // address to listen on; default 127.0.0.1:0
-	TLS      func(net.Listener) net.Listener      // serve https: a wrapper around tls.NewListener
-	NoFilter bool                                 // do not offer partial clones (git's own default)
-	Version0 bool                                 // speak protocol version 0 only, as very old hosts do
-	User     string                               // with Password: ask for HTTP Basic credentials
-	Password string                               //
-	Config   map[string]string                    // more Git configuration for the server side
-	Wrap     func(next http.Handler) http.Handler // stands in front of everything, for faults
-	Log      io.Writer                            // standard error of git http-backend; default: dropped
+	Root     string                          // folder that holds the repositories
+	Addr     string                          // address to listen on; default 127.0.0.1:0
+	TLS      func(net.Listener) net.Listener // serve https: a wrapper around tls.NewListener
+	NoFilter bool                            // do not offer partial clones (git's own default)
+	Version0 bool                            // speak protocol version 0 only, as very old hosts do
+	User     string                          // with Password: ask for HTTP Basic credentials
+	Password string                          //
+	Config   map[string]string               // more Git configuration for the server side
+	Wrap     func(next Handler) Handler      // stands in front of everything, for faults
+	Log      io.Writer                       // standard error of git http-backend; default: dropped
 }
 
 // A Host is a running Git host.
@@ -46,7 +47,7 @@ type Host struct {
 	cfg      Config
 	backend  string   // path of git-http-backend
 	env      []string // its environment
-	handler  http.Handler
+	handler  Handler
 	listener net.Listener
 
 	mu     sync.Mutex
@@ -83,7 +84,7 @@ func Start(cfg Config) (*Host, error) {
 		env:     append(serverEnv(cfg), "GIT_PROJECT_ROOT="+root, "GIT_HTTP_EXPORT_ALL=1"),
 		conns:   make(map[net.Conn]bool),
 	}
-	h.handler = http.HandlerFunc(h.serveGit)
+	h.handler = HandlerFunc(h.serveGit)
 	if cfg.Wrap != nil {
 		h.handler = cfg.Wrap(h.handler)
 	}
@@ -145,19 +146,19 @@ func (h *Host) Close() error {
 }
 
 // ServeHTTP answers one request.
-func (h *Host) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (h *Host) ServeHTTP(w ResponseWriter, r *http1.Request) {
 	h.requests.Add(1)
 	h.handler.ServeHTTP(w, r)
 }
 
-func (h *Host) serveGit(w http.ResponseWriter, r *http.Request) {
+func (h *Host) serveGit(w ResponseWriter, r *http1.Request) {
 	var remoteUser string
 	if h.cfg.User != "" || h.cfg.Password != "" {
 		user, password, _ := r.BasicAuth()
 		ok := subtle.ConstantTimeCompare([]byte(user+"\x00"+password), []byte(h.cfg.User+"\x00"+h.cfg.Password))
 		if ok != 1 {
 			w.Header().Set("WWW-Authenticate", `Basic realm="githost"`)
-			http.Error(w, "who are you?", http.StatusUnauthorized)
+			fail(w, "who are you?", http1.StatusUnauthorized)
 			return
 		}
 		remoteUser = user

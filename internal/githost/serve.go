@@ -5,13 +5,41 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/http"
-	"net/http/httputil"
-	"net/textproto"
 	"os/exec"
 	"strconv"
 	"strings"
+
+	"github.com/godwit-ota/godwit/internal/http1"
 )
+
+// A Handler answers a request.
+type Handler interface {
+	ServeHTTP(ResponseWriter, *http1.Request)
+}
+
+// A HandlerFunc is a function as a Handler.
+type HandlerFunc func(ResponseWriter, *http1.Request)
+
+// ServeHTTP calls f.
+func (f HandlerFunc) ServeHTTP(w ResponseWriter, r *http1.Request) { f(w, r) }
+
+// A ResponseWriter takes an answer: the header, changed in place until the first
+// call of one of the others; the status, 200 if it is not said; the content. It
+// may also have the methods Flush and Hijack, as those of net/http have them.
+type ResponseWriter interface {
+	Header() http1.Header
+	WriteHeader(status int)
+	Write([]byte) (int, error)
+}
+
+// ErrAbort is for a Handler to panic with: the connection is broken off.
+var ErrAbort = errors.New("githost: answer broken off")
+
+func fail(w ResponseWriter, text string, status int) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	io.WriteString(w, text+"\n")
+}
 
 func (h *Host) accept(l net.Listener) {
 	for {
@@ -41,7 +69,7 @@ func (h *Host) serveConn(c net.Conn) {
 	in := bufio.NewReader(c)
 	out := bufio.NewWriter(c)
 	for {
-		req, err := http.ReadRequest(in)
+		req, err := http1.ReadRequest(in)
 		if err != nil {
 			return
 		}
@@ -49,7 +77,7 @@ func (h *Host) serveConn(c net.Conn) {
 		if req.Header.Get("Expect") == "100-continue" {
 			io.WriteString(c, "HTTP/1.1 100 Continue\r\n\r\n")
 		}
-		w := &response{conn: c, in: in, out: out, header: make(http.Header), close: req.Close}
+		w := &response{conn: c, in: in, out: out, header: make(http1.Header), close: req.Close}
 		finished := serveOne(h, w, req)
 		if w.hijacked {
 			return
@@ -62,10 +90,10 @@ func (h *Host) serveConn(c net.Conn) {
 }
 
 // serveOne reports whether the handler came to an orderly end: it may panic
-// with http.ErrAbortHandler to break the connection off.
-func serveOne(h *Host, w *response, r *http.Request) (finished bool) {
+// with ErrAbort.
+func serveOne(h *Host, w *response, r *http1.Request) (finished bool) {
 	defer func() {
-		if p := recover(); p != nil && p != http.ErrAbortHandler {
+		if p := recover(); p != nil && p != ErrAbort {
 			panic(p)
 		}
 	}()
@@ -73,29 +101,31 @@ func serveOne(h *Host, w *response, r *http.Request) (finished bool) {
 	return true
 }
 
-// response is the http.ResponseWriter of serveConn.
+var errHijacked = errors.New("githost: the connection was handed over")
+
+// response is the ResponseWriter of serveConn.
 type response struct {
 	conn     net.Conn
 	in       *bufio.Reader
 	out      *bufio.Writer
-	header   http.Header
+	header   http1.Header
 	body     io.WriteCloser // nil until the header is written
 	close    bool           // after this answer
 	hijacked bool
 }
 
-func (w *response) Header() http.Header { return w.header }
+func (w *response) Header() http1.Header { return w.header }
 
 func (w *response) WriteHeader(status int) {
 	if w.body != nil {
 		return
 	}
-	io.WriteString(w.out, "HTTP/1.1 "+strconv.Itoa(status)+" "+http.StatusText(status)+"\r\n")
+	io.WriteString(w.out, "HTTP/1.1 "+strconv.Itoa(status)+" "+http1.StatusText(status)+"\r\n")
 	if w.header.Get("Content-Length") != "" {
 		w.body = plainBody{w.out}
 	} else {
 		w.header.Set("Transfer-Encoding", "chunked")
-		w.body = httputil.NewChunkedWriter(w.out)
+		w.body = http1.NewChunkedWriter(w.out)
 	}
 	if w.close || strings.EqualFold(w.header.Get("Connection"), "close") {
 		w.close = true
@@ -107,15 +137,15 @@ func (w *response) WriteHeader(status int) {
 
 func (w *response) Write(p []byte) (int, error) {
 	if w.hijacked {
-		return 0, http.ErrHijacked
+		return 0, errHijacked
 	}
-	w.WriteHeader(http.StatusOK)
+	w.WriteHeader(http1.StatusOK)
 	return w.body.Write(p)
 }
 
 // Flush sends what was written so far.
 func (w *response) Flush() {
-	w.WriteHeader(http.StatusOK)
+	w.WriteHeader(http1.StatusOK)
 	w.out.Flush()
 }
 
@@ -126,11 +156,8 @@ func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 }
 
 func (w *response) finish() error {
-	w.WriteHeader(http.StatusOK)
+	w.WriteHeader(http1.StatusOK)
 	err := w.body.Close()
-	if _, chunked := w.body.(plainBody); !chunked && err == nil {
-		_, err = io.WriteString(w.out, "\r\n") // no trailers
-	}
 	if err == nil {
 		err = w.out.Flush()
 	}
@@ -142,9 +169,9 @@ type plainBody struct{ io.Writer }
 func (plainBody) Close() error { return nil }
 
 // runCGI lets git http-backend answer r (RFC 3875).
-func (h *Host) runCGI(w http.ResponseWriter, r *http.Request, user string) {
-	if len(r.TransferEncoding) > 0 {
-		http.Error(w, "a request body needs a Content-Length", http.StatusLengthRequired)
+func (h *Host) runCGI(w ResponseWriter, r *http1.Request, user string) {
+	if r.ContentLength < 0 {
+		fail(w, "a request body needs a Content-Length", http1.StatusLengthRequired)
 		return
 	}
 	cmd := exec.CommandContext(r.Context(), h.backend)
@@ -167,7 +194,7 @@ func (h *Host) runCGI(w http.ResponseWriter, r *http.Request, user string) {
 	cmd.Stderr = h.cfg.Log
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
+		fail(w, err.Error(), http1.StatusInternalServerError)
 		return
 	}
 	stdout, err := cmd.StdoutPipe()
@@ -175,7 +202,7 @@ func (h *Host) runCGI(w http.ResponseWriter, r *http.Request, user string) {
 		err = cmd.Start()
 	}
 	if err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
+		fail(w, err.Error(), http1.StatusInternalServerError)
 		return
 	}
 	sent := make(chan struct{})
@@ -188,19 +215,19 @@ func (h *Host) runCGI(w http.ResponseWriter, r *http.Request, user string) {
 		cmd.Process.Kill()
 		cmd.Wait()
 		<-sent
-		panic(http.ErrAbortHandler)
+		panic(ErrAbort)
 	}
 	cmd.Wait()
 	<-sent
 }
 
 // answer passes the CGI program's answer on.
-func answer(w http.ResponseWriter, out *bufio.Reader) error {
-	header, err := textproto.NewReader(out).ReadMIMEHeader()
+func answer(w ResponseWriter, out *bufio.Reader) error {
+	header, err := http1.ReadHeader(out)
 	if err != nil {
 		return errors.New("githost: git http-backend: " + err.Error())
 	}
-	status := http.StatusOK
+	status := http1.StatusOK
 	if s := header.Get("Status"); s != "" {
 		s, _, _ = strings.Cut(s, " ")
 		if status, err = strconv.Atoi(s); err != nil {
@@ -220,7 +247,7 @@ func answer(w http.ResponseWriter, out *bufio.Reader) error {
 			if _, err := w.Write(buf[:n]); err != nil {
 				return err
 			}
-			if f, ok := w.(http.Flusher); ok {
+			if f, ok := w.(interface{ Flush() }); ok {
 				f.Flush()
 			}
 		}

@@ -106,6 +106,21 @@ func Small(packages []Package) (bad []string) {
 	return bad
 }
 
+// neverInBinary is what the program does without, and why.
+var neverInBinary = map[string]string{
+	"net/http": "its client alone costs 0.7 MB of the binary and of a device's memory: use internal/http1",
+}
+
+// Binary checks what a program pulls in.
+func Binary(program Package) (bad []string) {
+	for _, d := range program.Deps {
+		if why, ok := neverInBinary[d]; ok {
+			bad = append(bad, fmt.Sprintf("%s pulls in %s: %s", program.ImportPath, d, why))
+		}
+	}
+	return bad
+}
+
 // Comments checks that each package with code says what it is for.
 func Comments(packages []Package) (bad []string) {
 	for _, p := range packages {

@@ -31,6 +31,9 @@ var floors = map[string]int{
 	"internal/jsontext": 0,
 	"internal/http1":    0,
 
+	// In front of the Git host, for tests.
+	"internal/githost/nethttp": 2,
+
 	"vfs/crashfs": 2,
 	"store":       2,
 	"source/git":  2,
@@ -75,6 +78,17 @@ func TestSmallSet(t *testing.T) {
 	build.Dir = top
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Errorf("the small set does not compile under -tags=tinygo:\n%s", out)
+	}
+}
+
+// TestBinary holds the binary to doing without net/http, on whatever system it
+// is built for.
+func TestBinary(t *testing.T) {
+	for _, p := range list(t, "./cmd/godwit") {
+		if !slices.Contains(p.Deps, module+"/internal/http1") {
+			t.Errorf("%s does not do anything over HTTP: looking in the wrong place", p.ImportPath)
+		}
+		report(t, Binary(p))
 	}
 }
 
@@ -133,6 +147,9 @@ func TestEachRuleSeesDamage(t *testing.T) {
 		{"small is right", Small([]Package{{ImportPath: "m", Imports: []string{"errors"}, Deps: []string{"errors", "os", "fmt"}}}), ""},
 		{"small pulls in net/http", Small([]Package{{ImportPath: "m", Imports: []string{"x"}, Deps: []string{"x", "net/http"}}}), "m pulls in net/http"},
 		{"small imports fmt", Small([]Package{{ImportPath: "m", Imports: []string{"fmt"}, Deps: []string{"fmt"}}}), "m imports fmt"},
+
+		{"a binary is right", Binary(Package{ImportPath: "m/cmd", Deps: []string{"net", "crypto/tls"}}), ""},
+		{"a binary with net/http", Binary(Package{ImportPath: "m/cmd", Deps: []string{"net", "net/http"}}), "m/cmd pulls in net/http"},
 
 		{"a comment is right", Comments([]Package{{ImportPath: "m", GoFiles: []string{"a.go"}, Doc: "Package m."}}), ""},
 		{"no comment", Comments([]Package{{ImportPath: "m", GoFiles: []string{"a.go"}, Doc: " "}}), "m has no package comment"},

@@ -16,6 +16,7 @@ import (
 
 	"github.com/godwit-ota/godwit"
 	"github.com/godwit-ota/godwit/internal/githost"
+	"github.com/godwit-ota/godwit/internal/githost/nethttp"
 )
 
 // lfsServer answers for the LFS objects of a host's repositories.
@@ -92,7 +93,7 @@ func TestLFS(t *testing.T) {
 		for _, typed := range []string{"true", "false"} {
 			t.Run(fmt.Sprint("filter ", filter != nil, " by type ", typed), func(t *testing.T) {
 				l := &lfsServer{objects: make(map[string][]byte)}
-				w := newWorld(t, worldOptions{host: githost.Config{Wrap: l.wrap, Config: map[string]string{"uploadpackfilter.object:type.allow": typed}}})
+				w := newWorld(t, worldOptions{host: githost.Config{Wrap: nethttp.Wrap(l.wrap), Config: map[string]string{"uploadpackfilter.object:type.allow": typed}}})
 				w.cfg.LFS, w.cfg.Filter = true, filter
 				rnd := rand.New(rand.NewSource(1))
 				data := func(n int) []byte { b := make([]byte, n); rnd.Read(b); return b }
@@ -129,7 +130,11 @@ func TestLFS(t *testing.T) {
 				}
 				for i := range maxSegments + 2 {
 					w.commit(map[string]githost.Change{"dir3/file": githost.Text(fmt.Sprint(i))})
-					install()
+					// Also behind the compaction of the cache the server need
+					// send no more than what changed.
+					if n, _ := w.traffic(install); n > 5000 {
+						t.Errorf("%d bytes for one small change", n)
+					}
 				}
 				if list, _ := filepath.Glob(filepath.Join(stateDir(w), "lfs-*")); len(list) > 0 {
 					t.Errorf("left over: %s", list)
@@ -149,7 +154,7 @@ func TestLFS(t *testing.T) {
 // filter, leave the old tree.
 func TestLFSFaults(t *testing.T) {
 	l := &lfsServer{objects: make(map[string][]byte)}
-	w := newWorld(t, worldOptions{host: githost.Config{Wrap: l.wrap}})
+	w := newWorld(t, worldOptions{host: githost.Config{Wrap: nethttp.Wrap(l.wrap)}})
 	w.cfg.LFS = true
 	w.commit(map[string]githost.Change{"a": l.pointer([]byte("content"))})
 	for oid := range l.objects {
@@ -177,7 +182,7 @@ func TestLFSFaults(t *testing.T) {
 func TestLFSCut(t *testing.T) {
 	l := &lfsServer{objects: make(map[string][]byte)}
 	limit := int64(-1)
-	w := newWorld(t, worldOptions{host: githost.Config{Wrap: func(next http.Handler) http.Handler { return l.wrap(cutAfter(&limit)(next)) }}})
+	w := newWorld(t, worldOptions{host: githost.Config{Wrap: nethttp.Wrap(func(next http.Handler) http.Handler { return l.wrap(cutAfter(&limit)(next)) })}})
 	w.cfg.LFS = true
 	content := []byte("the content that the pointer stands for")
 	tree := bigTree(30, 1)

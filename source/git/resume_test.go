@@ -10,6 +10,7 @@ import (
 
 	"github.com/godwit-ota/godwit"
 	"github.com/godwit-ota/godwit/internal/githost"
+	"github.com/godwit-ota/godwit/internal/githost/nethttp"
 )
 
 // Exchanges that are cut again and again, a little further each time, reach
@@ -20,7 +21,7 @@ func TestResume(t *testing.T) {
 			t.Run(fmt.Sprintf("%s install %v", o.name(), install), func(t *testing.T) {
 				t.Parallel()
 				limit := int64(-1)
-				o.host.Wrap = cutAfter(&limit)
+				o.host.Wrap = nethttp.Wrap(cutAfter(&limit))
 				measure := func(cut bool) (bytes int64, cuts int) {
 					limit = -1
 					w := newWorld(t, o)
@@ -64,7 +65,7 @@ func TestResume(t *testing.T) {
 // A cut at any byte leaves nothing that a second try stumbles over.
 func TestCutAnywhere(t *testing.T) {
 	limit := int64(-1)
-	w := newWorld(t, worldOptions{host: githost.Config{Wrap: cutAfter(&limit)}})
+	w := newWorld(t, worldOptions{host: githost.Config{Wrap: nethttp.Wrap(cutAfter(&limit))}})
 	first := w.commit(bigTree(20, 1))
 	w.update()
 	w.commit(map[string]githost.Change{"dir1/sub1/file1": githost.Text("changed\n"), "large.bin": githost.Text("x"), "new": githost.Text("new\n")})

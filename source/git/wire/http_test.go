@@ -14,6 +14,7 @@ import (
 
 	"github.com/godwit-ota/godwit"
 	"github.com/godwit-ota/godwit/internal/githost"
+	"github.com/godwit-ota/godwit/internal/githost/nethttp"
 )
 
 func poll(c *Client) error {
@@ -229,7 +230,7 @@ func TestTrickle(t *testing.T) {
 			}
 		}
 	})
-	err := poll(dial(t, Config{URL: s.URL + "/x.git", IdleTimeout: 50 * time.Millisecond, MinRate: 1 << 20}))
+	err := poll(dial(t, Config{URL: s.URL + "/x.git", IdleTimeout: 400 * time.Millisecond, MinRate: 1 << 20}))
 	codeIs(t, err, godwit.CodeTimeout)
 	if !strings.Contains(err.Error(), "only") {
 		t.Fatal(err)
@@ -313,7 +314,7 @@ func TestRetry(t *testing.T) {
 			next.ServeHTTP(w, r)
 		})
 	}
-	h := r.host(githost.Config{Wrap: break2})
+	h := r.host(githost.Config{Wrap: nethttp.Wrap(break2)})
 	list(t, dial(t, Config{URL: h.URL("repo.git")}))
 	if n.Load() != 4 {
 		t.Errorf("%d requests", n.Load())

@@ -18,6 +18,7 @@ import (
 
 	"github.com/godwit-ota/godwit"
 	"github.com/godwit-ota/godwit/internal/githost"
+	"github.com/godwit-ota/godwit/internal/githost/nethttp"
 )
 
 func TestRedirects(t *testing.T) {
@@ -39,7 +40,7 @@ func TestRedirects(t *testing.T) {
 			next.ServeHTTP(w, r)
 		})
 	}
-	other := r.host(githost.Config{Wrap: leak})
+	other := r.host(githost.Config{Wrap: nethttp.Wrap(leak)})
 
 	t.Run("to another host", func(t *testing.T) {
 		for _, status := range []int{301, 302, 303, 307, 308} {
