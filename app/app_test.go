@@ -346,14 +346,14 @@ func TestHealthURL(t *testing.T) {
 	secure := httptest.NewTLSServer(http.NotFoundHandler())
 	defer secure.Close()
 	h.URL = secure.URL
-	ctx, cancel = context.WithTimeout(t.Context(), 500*time.Millisecond)
+	ctx, cancel = context.WithTimeout(t.Context(), 4*time.Second)
 	if _, err := newApp(t, Config{Health: h}).Health(ctx); err == nil || !strings.Contains(err.Error(), "certificate") {
 		t.Error("an unknown authority:", err)
 	}
 	cancel()
 	srv.Close()
 	h.URL = srv.URL
-	ctx, cancel = context.WithTimeout(t.Context(), 200*time.Millisecond)
+	ctx, cancel = context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	if _, err := newApp(t, Config{Health: h}).Health(ctx); err == nil || !strings.Contains(err.Error(), "connection refused") {
 		t.Error("nobody there:", err)
