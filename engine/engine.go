@@ -228,7 +228,11 @@ func (e *Engine) settle() (worked bool, err error) {
 		return worked, nil
 	}
 	if worked && err == nil {
-		e.Events.Say(godwit.StageRecover, godwit.Info, "an interrupted switch to "+r.Running.Name+" was finished")
+		what := "an interrupted switch to " + r.Running.Name + " was finished"
+		if r.Settled {
+			what = "the link " + strconv.Quote(store.Current) + " was put right"
+		}
+		e.Events.Say(godwit.StageRecover, godwit.Info, what)
 	}
 	return worked, err
 }

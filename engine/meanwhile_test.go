@@ -8,7 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/godwit-ota/godwit"
 	"github.com/godwit-ota/godwit/engine"
+	"github.com/godwit-ota/godwit/plan"
 	"github.com/godwit-ota/godwit/store"
 	"github.com/godwit-ota/godwit/vfs"
 )
@@ -143,4 +145,70 @@ func TestRolledBackMeanwhile(t *testing.T) {
 	if r.Outcome == engine.Updated {
 		t.Error("told as updated")
 	}
+}
+
+// Sizes that the source does not tell are held against the limits once they are
+// known, and nothing of a release that is too large stays.
+func TestLimitsOnBytes(t *testing.T) {
+	for _, limits := range []plan.Limits{{MaxFileBytes: 2}, {MaxBytes: 3}} {
+		eachLayout(t, func(t *testing.T, l store.Layout) {
+			d := newDevice(t, l, nil)
+			d.Limits = limits
+			_, err := d.Update(context.Background(), engine.UpdateOptions{})
+			code(t, err, godwit.CodeLimit)
+			if list, _ := os.ReadDir(filepath.Join(d.dir, ".godwit/stage")); len(list) != 0 {
+				t.Errorf("staged: %v", list)
+			}
+			d.Limits = plan.Limits{MaxFileBytes: 3, MaxBytes: 4}
+			_, err = d.Update(context.Background(), engine.UpdateOptions{})
+			code(t, err, "")
+			d.runs(t, "v1")
+		})
+	}
+}
+
+// Recovery looks at the link too, and a folder that was replaced by a link to
+// elsewhere is damage that can be repaired.
+func TestTreeThatSomebodyMoved(t *testing.T) {
+	ctx := context.Background()
+	d := newDevice(t, store.Slots, nil)
+	_, err := d.Update(ctx, engine.UpdateOptions{})
+	code(t, err, "")
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(os.Remove(filepath.Join(d.dir, "current")))
+	_, err = d.Recover(ctx)
+	code(t, err, "")
+	d.runs(t, "v1")
+	lib := filepath.Join(d.dir, d.Store.Tree(d.Store.Record().Running), "lib")
+	must(os.RemoveAll(lib))
+	must(os.Symlink(t.TempDir(), lib))
+	_, err = d.Verify(ctx, false)
+	code(t, err, godwit.CodeModified)
+	_, err = d.Verify(ctx, true)
+	code(t, err, "")
+	d.runs(t, "v1")
+}
+
+// Installing once more what runs keeps the way back.
+func TestForceKeepsTheWayBack(t *testing.T) {
+	eachLayout(t, func(t *testing.T, l store.Layout) {
+		ctx := context.Background()
+		d := newDevice(t, l, nil)
+		for _, v := range []string{"v1", "v2"} {
+			d.src.tip = v
+			_, err := d.Update(ctx, engine.UpdateOptions{})
+			code(t, err, "")
+		}
+		_, err := d.Update(ctx, engine.UpdateOptions{Force: true})
+		code(t, err, "")
+		d.runs(t, "v2")
+		_, err = d.Rollback(ctx)
+		code(t, err, "")
+		d.runs(t, "v1")
+	})
 }

@@ -276,7 +276,11 @@ func (e *Engine) goBack(ctx context.Context, h *hold, r Result, why string, rest
 	bad := rec.Running
 	r.From, r.Reason = bad, why
 	rejection := store.Rejection{ID: bad.ID, Name: bad.Name, Reason: cut(why, 160), At: e.Now()}
-	e.Events.Say(godwit.StageRollback, godwit.Warning, bad.Name+" is left: "+why)
+	if !rec.Previous.IsZero() {
+		e.Events.Say(godwit.StageRollback, godwit.Warning, bad.Name+" is left: "+why)
+	} else if rec.Trial.Open {
+		e.Events.Say(godwit.StageRollback, godwit.Warning, bad.Name+" goes on running for want of a previous version, although it failed: "+why)
+	}
 	err := s.Rollback(rejection)
 	if godwit.CodeOf(err) == godwit.CodeNoPrevious {
 		r.To = bad

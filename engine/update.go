@@ -57,7 +57,7 @@ func (e *Engine) compare(tip godwit.Tip) Check {
 		}
 	case bad:
 		c.Rejected = true
-		c.Reason = "it failed on this device before: " + rej.Reason
+		c.Reason = "this device has left it before: " + rej.Reason
 	case r.Running.IsZero():
 		c.Available, c.Reason = true, "nothing is installed yet"
 	case r.Running.ID == tip.Commit:
@@ -125,7 +125,7 @@ func (e *Engine) Update(ctx context.Context, opt UpdateOptions) (Result, error) 
 	if t, ok := e.Source.(interface{ Transferred() (sent, received int64) }); ok {
 		r.Sent, r.Received = t.Transferred()
 	}
-	if godwit.CodeOf(err) == godwit.CodeDiskFull && (stage == godwit.StageFetch || stage == godwit.StageBuild) {
+	if c := godwit.CodeOf(err); (c == godwit.CodeDiskFull || c == godwit.CodeLimit) && (stage == godwit.StageFetch || stage == godwit.StageBuild) {
 		// The application needs the space more than the next try does.
 		if e := e.Store.Discard(); e != nil {
 			err = errors.Join(err, e)
@@ -201,6 +201,9 @@ func (e *Engine) install(ctx context.Context, opt UpdateOptions) (r Result, stag
 		if err := e.fetch(ctx, verified.Release, want, objects); err != nil {
 			return r, stage, err
 		}
+	}
+	if err := e.checkSizes(p, objects); err != nil {
+		return r, stage, err
 	}
 
 	stage = godwit.StageBuild
@@ -285,9 +288,55 @@ func summary(p *plan.Plan) string {
 	return "files: " + strings.Join(parts, ", ")
 }
 
+// sized refuses a file that is too large before it is fetched.
+type sized struct {
+	*store.Objects
+	max int64
+}
+
+func (s sized) Create(size int64) (godwit.NewObject, error) {
+	if s.max > 0 && size > s.max {
+		return nil, plan.TooMuch("a file of "+plan.Bytes(size), "limits.max_file_bytes")
+	}
+	return s.Objects.Create(size)
+}
+
+// checkSizes holds the release against the limits on bytes, which the plan could
+// not where the source tells no sizes.
+func (e *Engine) checkSizes(p *plan.Plan, objects *store.Objects) error {
+	if e.Limits.MaxBytes <= 0 && e.Limits.MaxFileBytes <= 0 {
+		return nil
+	}
+	var total int64
+	for s, err := range p.Steps() {
+		if err != nil {
+			return err
+		}
+		size := s.Old.Size
+		switch s.Op {
+		case plan.Skip, plan.Delete:
+			continue
+		case plan.Add, plan.Replace:
+			o, err := objects.Open(s.New.Digest)
+			if err != nil {
+				return err
+			}
+			size = o.Size()
+			o.Close()
+		}
+		if m := e.Limits.MaxFileBytes; m > 0 && size > m {
+			return plan.TooMuch("the file "+strconv.Quote(s.Path)+" of "+plan.Bytes(size), "limits.max_file_bytes")
+		}
+		if total += size; e.Limits.MaxBytes > 0 && total > e.Limits.MaxBytes {
+			return plan.TooMuch("more than "+plan.Bytes(e.Limits.MaxBytes), "limits.max_bytes")
+		}
+	}
+	return nil
+}
+
 // fetch brings what want lists and makes sure that it came.
 func (e *Engine) fetch(ctx context.Context, rel godwit.Release, want godwit.Listing, objects *store.Objects) error {
-	if err := e.Source.Fetch(ctx, rel, want, objects); err != nil {
+	if err := e.Source.Fetch(ctx, rel, want, sized{objects, e.Limits.MaxFileBytes}); err != nil {
 		return err
 	}
 	for w, err := range want {

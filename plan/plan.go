@@ -125,15 +125,15 @@ func Make(in Input) (*Plan, error) {
 			continue
 		}
 		if files++; in.Limits.MaxFiles > 0 && files > in.Limits.MaxFiles {
-			return nil, tooMuch("more than "+strconv.Itoa(in.Limits.MaxFiles)+" files", "limits.max_files")
+			return nil, TooMuch("more than "+strconv.Itoa(in.Limits.MaxFiles)+" files", "limits.max_files")
 		}
 		size := s.New.Size
 		if size >= 0 {
 			if m := in.Limits.MaxFileBytes; m > 0 && size > m {
-				return nil, tooMuch("the file "+strconv.Quote(s.Path)+" of "+strconv.FormatInt(size, 10)+" bytes", "limits.max_file_bytes")
+				return nil, TooMuch("the file "+strconv.Quote(s.Path)+" of "+strconv.FormatInt(size, 10)+" bytes", "limits.max_file_bytes")
 			}
 			if total += size; in.Limits.MaxBytes > 0 && total > in.Limits.MaxBytes {
-				return nil, tooMuch("more than "+strconv.FormatInt(in.Limits.MaxBytes, 10)+" bytes", "limits.max_bytes")
+				return nil, TooMuch("more than "+strconv.FormatInt(in.Limits.MaxBytes, 10)+" bytes", "limits.max_bytes")
 			}
 		} else if s.Op == Replace && s.Old.Size >= 0 {
 			size, p.Exact = s.Old.Size, false // versions of a file are about as long as each other
@@ -234,7 +234,7 @@ func (p *Plan) step(pair godwit.Pair) (Step, error) {
 		max = 128
 	}
 	if depth > max {
-		return s, tooMuch("a path of "+strconv.Itoa(depth)+" parts, "+strconv.Quote(cut(s.Path)), "limits.max_depth")
+		return s, TooMuch("a path of "+strconv.Itoa(depth)+" parts, "+strconv.Quote(cut(s.Path)), "limits.max_depth")
 	}
 	if s.New.Mode == godwit.Symlink && !in.Rules.Symlinks {
 		return s, godwit.Fail(godwit.CodeSymlink, nil, "the release has a symbolic link, "+strconv.Quote(cut(s.Path))+", and this device takes none",
@@ -347,7 +347,9 @@ func sameFolded(a, b string) bool {
 	return false
 }
 
-func tooMuch(what, key string) error {
+// TooMuch is the error, with CodeLimit, for a release that has what, more than the
+// configuration's key allows.
+func TooMuch(what, key string) error {
 	return godwit.Fail(godwit.CodeLimit, nil, "the release has "+what+", more than this device takes",
 		"raise "+key+", or leave files out with tree.allow and tree.ignore")
 }

@@ -28,20 +28,27 @@ func (s *Store) Switch(b *Pending, trial Trial) error {
 	old := r.Running
 	if s.opt.Layout == InPlace {
 		if old.IsZero() && b.survey.Installed != nil {
-			old = Version{ID: BeforeGodwit, Name: "the files from before Godwit"}
+			old = Version{ID: BeforeGodwit, Name: "the tree from before Godwit"}
 		}
 		old.Listing = b.survey.name
 		r.Older = nil
 	} else {
+		if old.ID == b.Version.ID && !r.Previous.IsZero() {
+			old = r.Previous // the same release anew: what a rollback leads to stays
+		}
 		var older []Version
 		for _, v := range append([]Version{r.Previous}, r.Older...) {
-			if !v.IsZero() && v.Dir != b.Version.Dir {
+			if !v.IsZero() && v.Dir != b.Version.Dir && v.Dir != old.Dir {
 				older = append(older, v)
 			}
 		}
 		r.Older = older
 	}
-	r.Running, r.Previous, r.Leaving = b.Version, old, old
+	previous := old
+	if s.opt.Layout == InPlace && old.ID == b.Version.ID && !r.Previous.IsZero() {
+		previous = r.Previous
+	}
+	r.Running, r.Previous, r.Leaving = b.Version, previous, old
 	r.Running.At = s.opt.Now()
 	r.Settled, r.Trial, r.Restart = false, trial, s.boot
 	if err := s.writeRecord(r); err != nil {
@@ -174,10 +181,35 @@ func (s *Store) Reconcile() (worked bool, err error) {
 	if err := s.refresh(); err != nil {
 		return false, err
 	}
-	if s.rec.Settled || s.rec.Running.IsZero() {
+	if s.rec.Running.IsZero() {
 		return false, nil
 	}
+	if s.rec.Settled {
+		return s.relink()
+	}
 	return true, s.reconcile(nil)
+}
+
+// relink puts the link "current" right that somebody has removed or changed.
+func (s *Store) relink() (worked bool, err error) {
+	dir := s.Tree(s.rec.Running)
+	have, err := s.fs.Readlink(Current)
+	if s.opt.Layout == InPlace || err == nil && have == dir {
+		return false, nil
+	}
+	if i, err := s.fs.Lstat(Current); err == nil && i.Type != vfs.Link {
+		return false, godwit.Fail(godwit.CodeForeignFile, nil, strconv.Quote(Current)+" in the root of the tree is not Godwit's link to the running version", "move it away")
+	}
+	if i, err := s.fs.Lstat(dir); err != nil || i.Type != vfs.Dir {
+		return false, godwit.Fail(godwit.CodeDamaged, err, "the running version's folder "+strconv.Quote(dir)+" is gone", "run godwit verify --repair")
+	}
+	if err := s.nextCurrent(dir); err != nil {
+		return false, err
+	}
+	if err := s.fs.Rename(s.state("put/current"), Current); err != nil {
+		return false, diskError(err, "the link "+strconv.Quote(Current)+" cannot be switched")
+	}
+	return true, diskError(s.fs.Sync(), "the link "+strconv.Quote(Current)+" cannot be made durable")
 }
 
 // Repair puts right every file of the running version that is not as it should

@@ -73,10 +73,24 @@ func (o *OSFS) Close() error {
 // Dir is the directory that was opened, as it was named.
 func (o *OSFS) Dir() string { return o.root.Name() }
 
+// valid reports whether name is a name in the sense of io/fs, except that the bytes
+// of its parts need not be UTF-8: Linux and Git know no encoding.
+func valid(name string) bool {
+	if name == "." {
+		return true
+	}
+	for part := range strings.SplitSeq(name, "/") {
+		if part == "" || part == "." || part == ".." || strings.IndexByte(part, 0) >= 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // at opens the directory that name lies in and returns it with the last part of
 // name. The root itself is ".", in itself.
 func (o *OSFS) at(op, name string) (fd int, base string, err error) {
-	if !fs.ValidPath(name) || strings.IndexByte(name, 0) >= 0 {
+	if !valid(name) {
 		return -1, "", &fs.PathError{Op: op, Path: name, Err: fs.ErrInvalid}
 	}
 	if name == "." {
@@ -100,6 +114,11 @@ func (o *OSFS) dir(name string) (int, error) {
 	}
 	f, err := o.root.OpenFile(name, os.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
+		// A link that leads out of the root, or in a circle, is no folder of it.
+		var errno unix.Errno
+		if !errors.As(err, &errno) || errno == unix.ELOOP {
+			err = &fs.PathError{Op: "open", Path: name, Err: unix.ENOTDIR}
+		}
 		return -1, err
 	}
 	if len(o.dirs) == maxOpenDirs {
@@ -213,7 +232,7 @@ func (o *OSFS) info(name string, st *unix.Stat_t) Info {
 
 // ReadDir implements FS.
 func (o *OSFS) ReadDir(name string, fn func(Info) error) error {
-	if !fs.ValidPath(name) {
+	if !valid(name) {
 		return &fs.PathError{Op: "readdir", Path: name, Err: fs.ErrInvalid}
 	}
 	// A handle of its own: reading moves its place in the directory.
@@ -406,7 +425,7 @@ func (o *OSFS) Readlink(name string) (string, error) {
 // SyncDir implements FS.
 func (o *OSFS) SyncDir(name string) error {
 	fd, err := -1, fs.ErrInvalid
-	if fs.ValidPath(name) {
+	if valid(name) {
 		fd, err = o.dir(name)
 	}
 	if err == nil {
