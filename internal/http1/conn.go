@@ -130,19 +130,22 @@ func (s *sending) answer() {
 
 func (s *sending) closeBody() { s.closed.Do(s.req.closeBody) }
 
-// complete reports whether the whole request was sent. An answer may overtake
-// the news of that by a little.
-func (s *sending) complete() bool {
+// complete reports whether the whole request was sent.
+func (s *sending) complete() bool { return s.over() && s.err == nil }
+
+// over reports whether the sending has ended, well or not. What came of it on
+// the connection may overtake the news of that by a little.
+func (s *sending) over() bool {
 	select {
 	case <-s.done:
-		return s.err == nil
+		return true
 	default:
 	}
 	wait := time.NewTimer(50 * time.Millisecond)
 	defer wait.Stop()
 	select {
 	case <-s.done:
-		return s.err == nil
+		return true
 	case <-wait.C:
 		return false
 	}
@@ -185,9 +188,7 @@ func (c *conn) roundTrip(ctx context.Context, r *Request) (*Response, error) {
 
 // reason finds what was first when no answer came.
 func (s *sending) reason(err error) error {
-	select {
-	case <-s.done:
-	default:
+	if !s.over() {
 		return err
 	}
 	var own *bodyError
