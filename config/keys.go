@@ -146,7 +146,7 @@ var Keys = []Key{
 		Doc:   "In-place: remove files below these folders that the release does not hold, whoever put them there. Files that Godwit installed are removed without this when a release drops them.",
 		field: func(c *Config) any { return &c.Tree.Delete }},
 	{Section: "tree", Name: "shared", Example: `["data/", "local.conf"]`,
-		Doc:   "Slots: files and folders that all versions share and no release replaces. They lie in shared/ and are linked into each version.",
+		Doc:   "Slots: files and folders that all versions share and no release replaces. They lie in shared/ and are linked into each version. A folder is written with a slash at its end and begins empty: move its first content there yourself.",
 		field: func(c *Config) any { return &c.Tree.Shared }},
 	{Section: "tree", Name: "state", Example: `".godwit"`,
 		Doc:   "Godwit's own folder, relative to root and on the same file system.",

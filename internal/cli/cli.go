@@ -31,6 +31,9 @@ var Version = "unknown"
 func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, getenv func(string) string, demo Demo) int {
 	ctx, stop := interruptible(ctx)
 	defer stop()
+	if len(args) == 1 && (args[0] == "--version" || args[0] == "-V") {
+		args = []string{"version"} // what people try first
+	}
 	c := &command{stdin: stdin, stdout: stdout, stderr: stderr, getenv: getenv, demo: demo}
 	err := c.execute(ctx, args)
 	if err == nil {
