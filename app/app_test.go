@@ -294,6 +294,12 @@ func TestHealthURL(t *testing.T) {
 			fmt.Fprint(w, "no sensor")
 		case r.URL.Path == "/moved":
 			http.Redirect(w, r, "/", http.StatusFound)
+		case r.URL.Path == "/private":
+			if user, password, _ := r.BasicAuth(); user != "me" || password != "secret" {
+				w.WriteHeader(401)
+			}
+			w.(http.Flusher).Flush() // so it comes in chunks
+			fmt.Fprint(w, "in chunks")
 		case n.Add(1) < 3:
 			w.WriteHeader(503)
 		default:
@@ -303,6 +309,10 @@ func TestHealthURL(t *testing.T) {
 	defer srv.Close()
 	h := Health{URL: srv.URL, Interval: time.Millisecond}
 	if out, err := newApp(t, Config{Health: h}).Health(t.Context()); out != "ok" || err != nil {
+		t.Errorf("%q, %v", out, err)
+	}
+	h.URL = strings.Replace(srv.URL, "://", "://me:secret@", 1) + "/private"
+	if out, err := newApp(t, Config{Health: h}).Health(t.Context()); out != "in chunks" || err != nil {
 		t.Errorf("%q, %v", out, err)
 	}
 	for path, want := range map[string]string{"/sick": "answered 503 Service Unavailable", "/moved": "answered 302 Found"} {

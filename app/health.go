@@ -1,17 +1,15 @@
 package app
 
 import (
-	"bufio"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/godwit-ota/godwit/internal/http1"
 )
 
 // Health waits until the running version has proved that it works. It returns
@@ -86,69 +84,32 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// ask sends one GET, in HTTP/1.0 (RFC 1945), which every server answers without
-// chunks. Redirects are answers, not followed: the application is asked, not
-// whatever it points to.
+// ask sends one GET. Redirects are answers, not followed: the application is
+// asked, not whatever it points to.
 func (a *App) ask(ctx context.Context, address string) (string, error) {
-	u, err := url.Parse(address)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return "", &startError{"the health check", address, errors.New("this is no http or https address")}
-	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	status, body, err := get(ctx, u)
+	r, err := http1.NewRequestWithContext(ctx, http1.MethodGet, address, nil)
+	if err != nil || r.URL.Host == "" || r.URL.Scheme != "http" && r.URL.Scheme != "https" {
+		return "", &startError{"the health check", address, errors.New("this is no http or https address")}
+	}
+	r.Header.Set("User-Agent", "godwit")
+	r.Header.Set("Accept", "*/*")
+	if u := r.URL.User; u != nil {
+		password, _ := u.Password()
+		r.SetBasicAuth(u.Username(), password)
+	}
+	resp, err := (&http1.Transport{DisableKeepAlives: true}).RoundTrip(r)
 	if err != nil {
-		if ctx.Err() != nil {
-			err = ctx.Err()
-		}
 		return "", fmt.Errorf("the health check had no answer: %w", err)
 	}
-	if !strings.HasPrefix(status, "2") {
-		return body, fmt.Errorf("the health check %s answered %s", address, status)
-	}
-	return body, nil
-}
-
-// get returns the status ("200 OK") and the end of the body.
-func get(ctx context.Context, u *url.URL) (status, body string, err error) {
-	port := u.Port()
-	if port == "" {
-		port = u.Scheme // net knows the ports of http and https by name
-	}
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort(u.Hostname(), port))
-	if err != nil {
-		return "", "", err
-	}
-	defer func() { conn.Close() }()
-	if u.Scheme == "https" {
-		conn = tls.Client(conn, &tls.Config{ServerName: u.Hostname()})
-	}
-	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
-	_, err = fmt.Fprintf(conn, "GET %s HTTP/1.0\r\nHost: %s\r\nUser-Agent: godwit\r\nAccept: */*\r\n\r\n", u.RequestURI(), u.Host)
-	if err != nil {
-		return "", "", err
-	}
-	r := bufio.NewReaderSize(io.LimitReader(conn, 256<<10), 4<<10)
-	for n := 0; ; n++ {
-		line, long, err := r.ReadLine()
-		if err != nil {
-			return "", "", errors.New("the connection ended within the answer")
-		}
-		if n == 0 {
-			proto, rest, _ := strings.Cut(string(line), " ")
-			if !strings.HasPrefix(proto, "HTTP/1.") || len(rest) < 3 || long {
-				return "", "", errors.New("the answer is not HTTP")
-			}
-			status = rest
-		}
-		if len(line) == 0 {
-			break
-		}
-	}
+	defer resp.Body.Close()
 	var out tail
-	io.Copy(&out, r)
-	return status, out.String(), nil
+	io.Copy(&out, io.LimitReader(resp.Body, 256<<10))
+	if resp.StatusCode/100 != 2 {
+		return out.String(), fmt.Errorf("the health check %s answered %s", r.URL.Redacted(), resp.Status)
+	}
+	return out.String(), nil
 }
 
 // watchUnit waits until the unit has been active, and not been restarted, for
