@@ -499,8 +499,8 @@ func TestKillFindsDamage(t *testing.T) {
 			return strings.HasPrefix(c.name, "rename") && strings.HasSuffix(c.path, "-> main.py")
 		}},
 		{"a file that goes is not removed", "in-place", "rollback", func(c call) bool { return c.name == "unlinkat" && c.path == "tool" }},
-		{"current is not switched", "slots", "rollback", func(c call) bool {
-			return strings.HasPrefix(c.name, "rename") && strings.HasSuffix(c.path, "-> current")
+		{"one file is not put in its slot", "slots", "update", func(c call) bool {
+			return strings.HasPrefix(c.name, "rename") && strings.HasSuffix(c.path, "-> main.py")
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

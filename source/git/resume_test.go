@@ -20,7 +20,7 @@ func TestResume(t *testing.T) {
 		for _, install := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s install %v", o.name(), install), func(t *testing.T) {
 				t.Parallel()
-				limit := int64(-1)
+				limit, o := int64(-1), o
 				o.host.Wrap = nethttp.Wrap(cutAfter(&limit))
 				measure := func(cut bool) (bytes int64, cuts int) {
 					limit = -1
