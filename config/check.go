@@ -1,6 +1,8 @@
 package config
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -37,7 +39,17 @@ func (d *decoder) check() {
 	}
 }
 
-func (d *decoder) at(key, text, hint string) { d.fail(d.c.lines[key], text, hint) }
+// at reports a problem with a key, by the name that the file has for it.
+func (d *decoder) at(key, text, hint string) {
+	for native, own := range d.alias {
+		text = strings.ReplaceAll(text, native, own)
+	}
+	d.fail(d.c.lines[key], text, hint)
+}
+
+func (d *decoder) warn(key, text string) {
+	d.c.Warnings = append(d.c.Warnings, place(d.file, d.c.lines[key])+text)
+}
 
 // set reports whether the file gives the key a value other than its zero.
 func (d *decoder) set(section, name string) bool {
@@ -63,6 +75,8 @@ func isZero(field any) bool {
 		return *f == 0
 	case *Command:
 		return len(*f) == 0
+	case *[]string:
+		return len(*f) == 0
 	}
 	return false
 }
@@ -80,25 +94,125 @@ func (d *decoder) required() {
 }
 
 func (d *decoder) trust() {
-	const write = "write mode = \"none\" in the section [trust] to install what the repository holds, unchecked"
-	switch m := d.c.Trust.Mode; m {
+	t := &d.c.Trust
+	switch t.Mode {
+	case "signed":
+		if t.AllowedSigners == "" {
+			d.at("trust.mode", "trust.allowed_signers is missing: trust.mode \"signed\" needs the file with the keys that releases are accepted from",
+				"write one line for each signer: NAME KEY, where KEY is the content of the .pub file; `godwit keygen` makes a key")
+		}
+		if t.Product == "" {
+			d.at("trust.mode", "trust.product is missing: trust.mode \"signed\" needs the product that releases must be for",
+				"give it a name, such as product = \"station\", and sign releases with `godwit tag --product station`")
+		}
+		d.present("trust.allowed_signers", t.AllowedSigners)
+		d.present("trust.revoked_keys", t.RevokedKeys)
+		if t.Threshold < 1 {
+			d.at("trust.threshold", "trust.threshold must be at least 1", "")
+		}
+	case "hmac":
+		if t.Key.IsZero() {
+			d.at("trust.mode", "trust.key is missing: trust.mode \"hmac\" needs the secret that manifests are made with",
+				"write key = \"file:PATH\" or \"env:NAME\"")
+		}
+		if d.c.Source.Type == "git" {
+			d.at("trust.mode", "trust.mode \"hmac\" needs manifests, and a Git repository has none",
+				"use source.type \"github\", \"gitea\", \"gitlab\" or \"web\", or trust.mode \"signed\"")
+		}
 	case "none":
 	case "":
-		d.at("trust.mode", "trust.mode is missing: say who may decide what this device runs", write)
-	case "signed", "hmac":
-		d.at("trust.mode", "trust.mode is "+strconv.Quote(m)+", but this version of Godwit cannot check signatures yet, so it installs nothing", write)
+		d.at("trust.mode", "trust.mode is missing: say who may decide what this device runs",
+			"write mode = \"signed\" in the section [trust], with allowed_signers and product; or \"none\" to install what the repository holds, unchecked")
+		return
 	default:
-		d.at("trust.mode", "trust.mode must be \"none\" in this version, not "+strconv.Quote(m), "")
+		d.at("trust.mode", "trust.mode must be \"signed\", \"hmac\" or \"none\", not "+strconv.Quote(t.Mode), "")
+		return
+	}
+	if t.Mode != "none" && d.c.Source.Branch != "" {
+		d.at("source.branch", "nobody signs a branch, so trust.mode "+strconv.Quote(t.Mode)+" and source.branch exclude each other",
+			"follow channel = \"stable\", or write mode = \"none\" on devices of developers")
+	}
+	for _, k := range []struct{ name, mode string }{{"allowed_signers", "signed"}, {"revoked_keys", "signed"}, {"product", "signed"}, {"key", "hmac"}} {
+		if k.mode != t.Mode && d.set("trust", k.name) {
+			d.warn("trust."+k.name, "trust."+k.name+" has no effect: trust.mode is "+strconv.Quote(t.Mode))
+		}
+	}
+}
+
+// present reports a file that is not there.
+func (d *decoder) present(key string, name Path) {
+	if name == "" {
+		return
+	}
+	if _, err := os.Stat(string(name)); errors.Is(err, fs.ErrNotExist) {
+		d.at(key, key+" names "+string(name)+", and this file is missing", "")
 	}
 }
 
 func (d *decoder) source() {
 	c := &d.c.Source
 	c.URL = d.absURL(c.URL)
-	if c.Channel != "" && c.Channel != "stable" {
-		d.at("source.channel", "the only channel is \"stable\", the highest version tag, not "+strconv.Quote(c.Channel),
-			"to follow a branch, write branch = "+strconv.Quote(c.Channel))
+	for i, m := range c.Mirrors {
+		c.Mirrors[i] = d.absURL(m)
 	}
+	if c.Channel+c.Branch+c.Tag == "" && d.c.Trust.Mode != "none" {
+		c.Channel = "stable"
+	}
+	switch {
+	case c.Channel == "" || c.Channel == "stable":
+	case d.c.Trust.Mode != "signed":
+		d.at("source.channel", "the only channel is \"stable\" where nobody signs, not "+strconv.Quote(c.Channel),
+			"to follow a branch, write branch = "+strconv.Quote(c.Channel)+"; channels of other names need trust.mode = \"signed\"")
+	case !isChannel(c.Channel):
+		d.at("source.channel", "source.channel cannot be "+strconv.Quote(c.Channel)+": names of channels have letters, digits, '.', '_' and '-'", "")
+	}
+	if c.Type == "web" {
+		for _, k := range []string{"branch", "tag", "api_url"} {
+			if d.set("source", k) {
+				d.at("source."+k, "source."+k+" has no use with source.type \"web\": a published folder holds what it was made of", "remove it")
+			}
+		}
+	} else if len(c.Mirrors) > 0 {
+		d.at("source.mirrors", "source.mirrors is for source.type \"web\" only", "")
+	}
+	switch c.Type {
+	case "github", "gitea", "gitlab":
+		if c.URL != "" && !isRepository(c.URL) {
+			d.at("source.url", "source.url must be the address of a repository in a browser, not "+strconv.Quote(c.URL), "write it like https://github.com/acme/station")
+		}
+	default:
+		if c.APIURL != "" && c.Type != "web" {
+			d.at("source.api_url", "source.api_url is for source.type \"github\", \"gitea\" and \"gitlab\" only", "")
+		}
+	}
+	if c.LFS && c.Type != "git" {
+		d.at("source.lfs", "source.lfs needs source.type \"git\"", "")
+	}
+	d.credentials()
+}
+
+// isChannel reports whether a ref channel/NAME could be made of name.
+func isChannel(name string) bool {
+	for i := 0; i < len(name); i++ {
+		c := name[i]
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || i > 0 && (c == '_' || c == '-' || c == '.' && name[i-1] != '.')) {
+			return false
+		}
+	}
+	return name != "" && name[len(name)-1] != '.' && !strings.HasSuffix(name, ".lock")
+}
+
+// isRepository reports whether u is http(s)://HOST/OWNER/REPOSITORY, with more
+// folders above, as GitLab has.
+func isRepository(u string) bool {
+	scheme, rest, ok := strings.Cut(u, "://")
+	host, path, _ := strings.Cut(rest, "/")
+	path = strings.TrimSuffix(path, "/")
+	return ok && (scheme == "https" || scheme == "http") && host != "" && strings.Contains(path, "/") && !strings.Contains("/"+path+"/", "//") && !strings.ContainsAny(path, "?# ")
+}
+
+func (d *decoder) credentials() {
+	c := &d.c.Source
 	switch {
 	case !c.Bearer.IsZero() && !(c.Token.IsZero() && c.Password.IsZero()):
 		d.at("source.bearer", "give only one of source.bearer, source.token and source.password", "")
@@ -107,10 +221,9 @@ func (d *decoder) source() {
 	case !c.Password.IsZero() && c.Username == "":
 		d.at("source.password", "source.password needs source.username", "")
 	}
-	for _, s := range []Secret{c.Token, c.Password, c.Bearer} {
+	for _, s := range []Secret{c.Token, c.Password, c.Bearer, d.c.Trust.Key} {
 		if s.literal() && worldReadable(d.file) {
-			d.c.Warnings = append(d.c.Warnings, place(d.file, d.c.lines[s.key])+
-				s.key+" can be read by every user of this machine: chmod 600 the file, or write \"env:NAME\" or \"file:PATH\"")
+			d.warn(s.key, s.key+" can be read by every user of this machine: chmod 600 the file, or write \"env:NAME\" or \"file:PATH\"")
 		}
 	}
 }
@@ -179,6 +292,9 @@ func (d *decoder) tree() {
 	}
 	if t.Keep > store.MaxKeep {
 		d.at("tree.keep", "tree.keep must be at most "+strconv.Itoa(store.MaxKeep), "")
+	}
+	if e := t.ErrorFile; e != "" && (t.Layout == "slots" || !filepath.IsLocal(e)) {
+		d.at("tree.error_file", "tree.error_file must be a file within tree.root, with the layout in-place, not "+strconv.Quote(e), "write it relative to root, like \"ota_error.json\"")
 	}
 	if t.Layout == "slots" && len(t.Delete) > 0 {
 		d.at("tree.delete", "tree.delete has no use with the layout slots, where a version holds nothing but its own files", "remove it")

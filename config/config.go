@@ -1,5 +1,6 @@
 // Package config turns a configuration file into values: godwit.toml, .yaml,
-// .yml or .json, all with the same keys.
+// .yml or .json, all with the same keys, or a file of the reference updater
+// with its flat keys, which is translated.
 //
 // One table (Keys) names every key, its type, its default and its meaning.
 // Decoding, the reference in docs/configuration.md and the file that
@@ -17,6 +18,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -31,10 +33,11 @@ const MaxFile = 1 << 20
 // relative paths resolved.
 type Config struct {
 	File     string   // the file it came from
-	Warnings []string // sentences about keys that have no effect yet
+	Warnings []string // sentences about keys that have no effect yet, and about risks
 
 	Source  Source
 	Trust   Trust
+	Device  Device
 	Tree    Tree
 	Limits  Limits
 	Confirm Confirm
@@ -70,9 +73,15 @@ func (c Command) String() string {
 // Headers are additional HTTP header fields.
 type Headers map[string]string
 
+// Labels are what an operator says of a device: key to value.
+type Labels map[string]string
+
 // Source says where releases come from.
 type Source struct {
+	Type                 string // one of SourceTypes
 	URL                  string
+	Mirrors              []string
+	APIURL               string
 	Channel, Branch, Tag string
 	Token                Secret
 	Username             string
@@ -88,16 +97,25 @@ type Source struct {
 	Timeout              time.Duration
 	ConnectTimeout       time.Duration
 	Retries              int
+	Force                bool
 	LFS                  bool
 	LFSURL               string
 }
 
 // Trust says who may say what this device installs.
 type Trust struct {
-	Mode           string
-	AllowedSigners Path
-	Product        string
-	Threshold      int
+	Mode                        string // "signed", "hmac" or "none"
+	AllowedSigners, RevokedKeys Path
+	Product                     string
+	Threshold                   int
+	Key                         Secret
+}
+
+// Device says what this device is.
+type Device struct {
+	ID      string
+	Labels  Labels
+	Verbose bool
 }
 
 // Tree says what is installed where.
@@ -112,6 +130,7 @@ type Tree struct {
 	Keep       int
 	Symlinks   bool
 	Submodules string // "refuse" or "skip"
+	ErrorFile  string // relative to Root
 }
 
 // Limits are what a release may ask of this device; 0 is no limit.
@@ -120,7 +139,10 @@ type Limits struct {
 	MaxBytes     Size
 	MaxFileBytes Size
 	MaxDepth     int
-	MinFree      Size
+	MinFree      Size // after an update
+	RequireFree  Size // before one
+	MaxTreeFiles int
+	MaxTreeBytes Size
 }
 
 // Confirm says how a new version proves that it works.
@@ -163,14 +185,19 @@ type Options struct {
 	Root string
 }
 
-// Names are the file names that Find looks for in the working directory.
-var Names = []string{"godwit.toml", "godwit.yaml", "godwit.yml", "godwit.json"}
+// Names are the file names that Find looks for in the working directory, and
+// ReferenceNames those after them: the reference updater's.
+var (
+	Names          = []string{"godwit.toml", "godwit.yaml", "godwit.yml", "godwit.json"}
+	ReferenceNames = []string{"ota_config.json", "ota_config.yaml", "ota_config.yml", "ota_config.toml"}
+)
 
 // SystemFile is where Find looks last.
 const SystemFile = "/etc/godwit/godwit.toml"
 
 // Find returns the configuration file to use: flag if it is not empty, else
-// $GODWIT_CONFIG, else the first of Names in the folder dir, else SystemFile.
+// $GODWIT_CONFIG, else the first of Names and ReferenceNames in the folder dir,
+// else SystemFile.
 func Find(flag, dir string, getenv func(string) string) (string, error) {
 	if flag != "" {
 		return flag, nil
@@ -178,7 +205,7 @@ func Find(flag, dir string, getenv func(string) string) (string, error) {
 	if f := getenv("GODWIT_CONFIG"); f != "" {
 		return f, nil
 	}
-	for _, n := range Names {
+	for _, n := range slices.Concat(Names, ReferenceNames) {
 		n = filepath.Join(dir, n)
 		if _, err := os.Stat(n); err == nil {
 			return n, nil
@@ -188,7 +215,7 @@ func Find(flag, dir string, getenv func(string) string) (string, error) {
 		return SystemFile, nil
 	}
 	return "", godwit.Fail(godwit.CodeConfig, nil,
-		"no configuration file: looked for godwit.toml, .yaml, .yml and .json here, and for "+SystemFile,
+		"no configuration file: looked for godwit.toml, .yaml, .yml and .json and for ota_config.* here, and for "+SystemFile,
 		"write one with `godwit init`, or name one with --config or GODWIT_CONFIG")
 }
 
@@ -252,9 +279,13 @@ func Parse(name string, b []byte, o Options) (*Config, error) {
 		}
 		return nil, godwit.Fail(godwit.CodeConfig, nil, place(name, line)+err.Error(), "")
 	}
-	c := &Config{File: name, lines: map[string]int{}}
+	c := &Config{File: name}
 	d := decoder{c: c, file: name, options: o}
-	d.decode(root)
+	if isReference(name, root) {
+		d.reference(root)
+	} else {
+		d.decode(root)
+	}
 	d.check()
 	if len(d.problems) > 0 {
 		return nil, errors.Join(d.problems...)

@@ -144,8 +144,27 @@ func TestRefusals(t *testing.T) {
 		{"bad size", "g.toml", ok + "[limits]\nmax_bytes = 'ten'", `g.toml:8: limits.max_bytes must be a size like "10 MB" or "64 KiB", not "ten"`, ""},
 		{"bad layout", "g.toml", "[source]\nurl='/x'\n[trust]\nmode='none'\n[tree]\nroot='/r'\nlayout='slot'", `g.toml:7: tree.layout must be one of "slots" or "in-place", not "slot"`, ""},
 		{"table for string", "g.yaml", "source:\n  url:\n    a: b\ntrust: {mode: none}\ntree: {root: /r}", `g.yaml:2: source.url must be a string, not a table`, ""},
-		{"no trust", "g.toml", "[source]\nurl='/x'\n[tree]\nroot='/r'", `g.toml: trust.mode is missing: say who may decide what this device runs`, "write mode = \"none\" in the section [trust] to install what the repository holds, unchecked"},
-		{"signed", "g.toml", "[source]\nurl='/x'\n[trust]\nmode='signed'\n[tree]\nroot='/r'", `g.toml:4: trust.mode is "signed", but this version of Godwit cannot check signatures yet, so it installs nothing`, "write mode = \"none\" in the section [trust] to install what the repository holds, unchecked"},
+		{"no trust", "g.toml", "[source]\nurl='/x'\n[tree]\nroot='/r'", `g.toml: trust.mode is missing: say who may decide what this device runs`, "write mode = \"signed\" in the section [trust], with allowed_signers and product; or \"none\" to install what the repository holds, unchecked"},
+		{"signed by whom", "g.toml", "[source]\nurl='/x'\n[trust]\nmode='signed'\nproduct='p'\n[tree]\nroot='/r'", `g.toml:4: trust.allowed_signers is missing: trust.mode "signed" needs the file with the keys that releases are accepted from`,
+			"write one line for each signer: NAME KEY, where KEY is the content of the .pub file; `godwit keygen` makes a key"},
+		{"signed for what", "g.toml", "[source]\nurl='/x'\n[trust]\nmode='signed'\nallowed_signers='/dev/null'\n[tree]\nroot='/r'", `g.toml:4: trust.product is missing: trust.mode "signed" needs the product that releases must be for`,
+			"give it a name, such as product = \"station\", and sign releases with `godwit tag --product station`"},
+		{"no such list", "/tmp/no-such-folder/g.toml", "[source]\nurl='/x'\n[trust]\nmode='signed'\nproduct='p'\nallowed_signers='list'\n[tree]\nroot='/r'", `/tmp/no-such-folder/g.toml:6: trust.allowed_signers names /tmp/no-such-folder/list, and this file is missing`, ""},
+		{"signed branch", "g.toml", "[source]\nurl='/x'\nbranch='main'\n[trust]\nmode='signed'\nproduct='p'\nallowed_signers='/dev/null'\n[tree]\nroot='/r'", `g.toml:3: nobody signs a branch, so trust.mode "signed" and source.branch exclude each other`,
+			"follow channel = \"stable\", or write mode = \"none\" on devices of developers"},
+		{"no threshold", "g.toml", "[source]\nurl='/x'\n[trust]\nmode='signed'\nproduct='p'\nallowed_signers='/dev/null'\nthreshold=0\n[tree]\nroot='/r'", `g.toml:7: trust.threshold must be at least 1`, ""},
+		{"other trust", "g.toml", "[source]\nurl='/x'\n[trust]\nmode='gpg'\n[tree]\nroot='/r'", `g.toml:4: trust.mode must be "signed", "hmac" or "none", not "gpg"`, ""},
+		{"hmac without a key", "g.toml", "[source]\nurl='/x'\ntype='web'\n[trust]\nmode='hmac'\n[tree]\nroot='/r'", `g.toml:5: trust.key is missing: trust.mode "hmac" needs the secret that manifests are made with`, `write key = "file:PATH" or "env:NAME"`},
+		{"hmac from git", "g.toml", "[source]\nurl='/x'\n[trust]\nmode='hmac'\nkey='k'\n[tree]\nroot='/r'", `g.toml:4: trust.mode "hmac" needs manifests, and a Git repository has none`, `use source.type "github", "gitea", "gitlab" or "web", or trust.mode "signed"`},
+		{"channel nobody signs", "g.toml", "[source]\nurl='/x'\nchannel='beta'\n[trust]\nmode='none'\n[tree]\nroot='/r'", `g.toml:3: the only channel is "stable" where nobody signs, not "beta"`, `to follow a branch, write branch = "beta"; channels of other names need trust.mode = "signed"`},
+		{"channel with a slash", "g.toml", "[source]\nurl='/x'\nchannel='a/b'\n[trust]\nmode='signed'\nproduct='p'\nallowed_signers='/dev/null'\n[tree]\nroot='/r'", `g.toml:3: source.channel cannot be "a/b": names of channels have letters, digits, '.', '_' and '-'`, ""},
+		{"no repository", "g.toml", "[source]\nurl='https://github.com/acme'\ntype='github'\n[trust]\nmode='none'\n[tree]\nroot='/r'", `g.toml:2: source.url must be the address of a repository in a browser, not "https://github.com/acme"`, "write it like https://github.com/acme/station"},
+		{"branch of a folder", "g.toml", "[source]\nurl='/x'\ntype='web'\nbranch='main'\n[trust]\nmode='none'\n[tree]\nroot='/r'", `g.toml:4: source.branch has no use with source.type "web": a published folder holds what it was made of`, "remove it"},
+		{"mirrors of git", "g.toml", "[source]\nurl='/x'\nmirrors=['/y']\n[trust]\nmode='none'\n[tree]\nroot='/r'", `g.toml:3: source.mirrors is for source.type "web" only`, ""},
+		{"API of git", "g.toml", "[source]\nurl='/x'\napi_url='https://h'\n[trust]\nmode='none'\n[tree]\nroot='/r'", `g.toml:3: source.api_url is for source.type "github", "gitea" and "gitlab" only`, ""},
+		{"LFS elsewhere", "g.toml", "[source]\nurl='/x'\ntype='web'\nlfs=true\n[trust]\nmode='none'\n[tree]\nroot='/r'", `g.toml:4: source.lfs needs source.type "git"`, ""},
+		{"number in labels", "g.toml", ok + "[device]\nlabels={site=1}", `g.toml:8: device.labels must be a table of strings, not a table`, ""},
+		{"error file in slots", "g.toml", "[source]\nurl='/x'\n[trust]\nmode='none'\n[tree]\nroot='/r'\nerror_file='e.json'", `g.toml:7: tree.error_file must be a file within tree.root, with the layout in-place, not "e.json"`, `write it relative to root, like "ota_error.json"`},
 		{"no url", "g.toml", "[trust]\nmode='none'\n[tree]\nroot='/r'", `g.toml: source.url is missing`, "add url = \"https://git.example.org/acme/station.git\" to the section [source]"},
 		{"empty file", "g.toml", "", `g.toml: source.url is missing`, "add url = \"https://git.example.org/acme/station.git\" to the section [source]"},
 		{"placeholder", "g.toml", "[source]\nurl='https://github.com/YOUR_GITHUB_USERNAME/YOUR_REPO_NAME'\n[trust]\nmode='none'\n[tree]\nroot='/r'", `g.toml:2: source.url still holds the placeholder YOUR_GITHUB_USERNAME`, "replace it with your own value"},
@@ -195,8 +214,8 @@ func TestUnusedKeysWarn(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []string{
-		"g.toml:5: trust.product has no effect: this version cannot check signatures",
-		"g.toml:9: agent.every has no effect: this version has no service of its own; start `godwit update` from a timer"}
+		"g.toml:9: agent.every has no effect: this version has no service of its own; start `godwit update` from a timer",
+		"g.toml:5: trust.product has no effect: trust.mode is \"none\""}
 	if !reflect.DeepEqual(c.Warnings, want) {
 		t.Errorf("%q", c.Warnings)
 	}
@@ -300,7 +319,7 @@ func TestDurations(t *testing.T) {
 // value of its key.
 func TestWrittenFilesLoad(t *testing.T) {
 	v := Values{"source.url": "https://h/<a>&\"b\\c", "source.tag": "v1", "trust.mode": "none", "tree.root": "/srv/x",
-		"tree.allow": []string{"app/", "main.py"}, "tree.symlinks": true}
+		"tree.allow": []string{"app/", "main.py"}, "tree.symlinks": true, "device.labels": map[string]string{"site": "lab", "a b": "\"c\""}, "tree.keep": 3}
 	for _, name := range Names {
 		var b bytes.Buffer
 		if err := Write(&b, name, v); err != nil {
@@ -310,7 +329,7 @@ func TestWrittenFilesLoad(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%v\n%s", err, b.String())
 		}
-		if c.Source.URL != v["source.url"] || c.Source.Tag != "v1" || !reflect.DeepEqual(c.Tree.Allow, v["tree.allow"]) || !c.Tree.Symlinks {
+		if c.Source.URL != v["source.url"] || c.Source.Tag != "v1" || !reflect.DeepEqual(c.Tree.Allow, v["tree.allow"]) || !c.Tree.Symlinks || !reflect.DeepEqual(c.Values(), v) {
 			t.Errorf("%s: %+v", name, c)
 		}
 	}
@@ -319,7 +338,7 @@ func TestWrittenFilesLoad(t *testing.T) {
 		_, err := Parse("g.toml", []byte(text), Options{})
 		for _, e := range err.(interface{ Unwrap() []error }).Unwrap() { // there is always a missing key
 			m := e.Error()
-			if strings.Contains(m, k.Name+" must be") || strings.Contains(m, "unknown") || strings.Contains(m, "not TOML") {
+			if strings.Contains(m, k.Name+" must be") && k.Name != "error_file" || strings.Contains(m, "unknown") || strings.Contains(m, "not TOML") {
 				t.Errorf("%s.%s: %s", k.Section, k.Name, m)
 			}
 		}

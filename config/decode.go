@@ -17,6 +17,7 @@ type decoder struct {
 	file     string
 	options  Options
 	problems []error
+	alias    map[string]string // reference form: what its keys are called in messages
 }
 
 func (d *decoder) fail(line int, text, hint string) {
@@ -24,19 +25,23 @@ func (d *decoder) fail(line int, text, hint string) {
 }
 
 func (d *decoder) decode(root *node) {
+	d.begin()
 	if root.kind != kindTable {
 		d.fail(root.line, "a configuration file is a table of sections, not "+root.kind.String(), "")
 		return
 	}
-	file, lines := d.c.File, d.c.lines
-	*d.c = *Defaults()
-	d.c.File, d.c.lines = file, lines
 	for _, p := range root.keys {
 		if strings.HasPrefix(p.name, "_") { // a comment, for JSON
 			continue
 		}
 		d.section(p)
 	}
+}
+
+func (d *decoder) begin() {
+	file := d.c.File
+	*d.c = *Defaults()
+	d.c.File, d.c.lines = file, map[string]int{}
 }
 
 func (d *decoder) section(p pair) {
@@ -212,19 +217,19 @@ func (d *decoder) value(k Key, kv pair) {
 		}
 		*f = v
 	case *Headers:
-		if n.kind != kindTable {
+		v, ok := textTable(n)
+		if !ok {
 			wrong()
 			return
 		}
-		h := Headers{}
-		for _, e := range n.keys {
-			if e.value.kind != kindString {
-				wrong()
-				return
-			}
-			h[e.name] = e.value.text
+		*f = v
+	case *Labels:
+		v, ok := textTable(n)
+		if !ok {
+			wrong()
+			return
 		}
-		*f = h
+		*f = v
 	}
 	d.placeholders(n, kv.line, full)
 }
@@ -278,6 +283,20 @@ func texts(n *node) ([]string, bool) {
 			return nil, false
 		}
 		v = append(v, e.text)
+	}
+	return v, true
+}
+
+func textTable(n *node) (map[string]string, bool) {
+	if n.kind != kindTable {
+		return nil, false
+	}
+	v := map[string]string{}
+	for _, e := range n.keys {
+		if e.value.kind != kindString {
+			return nil, false
+		}
+		v[e.name] = e.value.text
 	}
 	return v, true
 }

@@ -24,8 +24,9 @@ type Key struct {
 
 // Sections are the sections of the file with a sentence on each, in order.
 var Sections = []struct{ Name, Doc string }{
-	{"source", "Where releases come from: any Git host."},
+	{"source", "Where releases come from: any Git host, the releases of GitHub, Gitea, Forgejo or GitLab, or a published folder."},
 	{"trust", "Who may say what this device installs."},
+	{"device", "What this device is, for channels that lead some devices first."},
 	{"tree", "What is installed, and where."},
 	{"limits", "What a release may ask of this device. A release above a limit is refused before anything is written."},
 	{"confirm", "How a new version proves that it works. Until it has, it is on trial, and the old version is kept. Give at most one of command, url, unit and application; without one, a version is confirmed as soon as the switch and the restart have worked."},
@@ -41,10 +42,14 @@ var laterSections = map[string]string{
 	"board": "",
 }
 
+// SourceTypes are the values of source.type.
+var SourceTypes = []string{"git", "github", "gitea", "gitlab", "web"}
+
 // Defaults returns a Config as an empty file would give it.
 func Defaults() *Config {
 	return &Config{
-		Source:  Source{Timeout: 30 * time.Second, ConnectTimeout: 15 * time.Second, Retries: 3},
+		Source:  Source{Type: "git", Timeout: 30 * time.Second, ConnectTimeout: 15 * time.Second, Retries: 3},
+		Trust:   Trust{Threshold: 1},
 		Tree:    Tree{Layout: "slots", State: ".godwit", Keep: 2, Submodules: "refuse"},
 		Confirm: Confirm{Within: 2 * time.Minute, Interval: 2 * time.Second, Stable: 10 * time.Second, Boots: 3},
 		Hooks:   Hooks{Timeout: time.Minute},
@@ -52,15 +57,22 @@ func Defaults() *Config {
 	}
 }
 
-const unusedTrust = "this version cannot check signatures"
-
 // Keys is every key, in the order in which they are documented.
 var Keys = []Key{
+	{Section: "source", Name: "type", Example: `"git"`, Choices: SourceTypes,
+		Doc:   "How url is spoken to. \"git\": Git's own protocol, which every host has and which sends the least. \"github\", \"gitea\" (Forgejo too) and \"gitlab\": the host's API, for releases with a manifest. \"web\": a folder that `godwit publish` wrote, on any web server or on a disk.",
+		field: func(c *Config) any { return &c.Source.Type }},
 	{Section: "source", Name: "url", Basic: true, Example: `"https://git.example.org/acme/station.git"`,
-		Doc:   "The Git repository: https://, http://, ssh://, user@host:path, file:// or a path. Required.",
+		Doc:   "The Git repository: https://, http://, ssh://, user@host:path, file:// or a path; for github, gitea and gitlab its address in a browser; for web the address or the path of the folder. Required.",
 		field: func(c *Config) any { return &c.Source.URL }},
+	{Section: "source", Name: "mirrors", Example: `["https://mirror.example.org/station/"]`,
+		Doc:   "web: more places of the same folder, tried in order when url does not answer or sends something wrong.",
+		field: func(c *Config) any { return &c.Source.Mirrors }},
+	{Section: "source", Name: "api_url", Example: `"https://github.example.org/api/v3"`,
+		Doc:   "github, gitea and gitlab: where the API is, when it is not where the host usually has it.",
+		field: func(c *Config) any { return &c.Source.APIURL }},
 	{Section: "source", Name: "channel", Basic: true, Example: `"stable"`,
-		Doc:   "Follow releases: \"stable\" is the highest version tag (v1.4.0). Give one of channel, branch and tag; without any, the repository's default branch is followed.",
+		Doc:   "Follow releases. With trust.mode \"signed\": the signed channel of this name, or, for \"stable\" where there is none, the highest signed version tag. Otherwise only \"stable\": the highest version tag (v1.4.0), or the host's latest release. Give one of channel, branch and tag; without any, \"stable\" is followed when trust.mode asks for signatures, else the repository's default branch.",
 		field: func(c *Config) any { return &c.Source.Channel }},
 	{Section: "source", Name: "branch", Basic: true, Example: `"main"`,
 		Doc:   "Follow the newest commit of this branch.",
@@ -110,6 +122,9 @@ var Keys = []Key{
 	{Section: "source", Name: "retries", Example: `3`,
 		Doc:   "How often a request that could not be sent is tried.",
 		field: func(c *Config) any { return &c.Source.Retries }},
+	{Section: "source", Name: "force", Example: `true`,
+		Doc:   "Install what the source names even when it runs already, at every `godwit update`. It is for finding faults, and costs a download each time.",
+		field: func(c *Config) any { return &c.Source.Force }},
 	{Section: "source", Name: "lfs", Example: `true`,
 		Doc:   "Fetch the objects behind Git LFS pointers. Otherwise the pointers themselves are installed, as Git stores them.",
 		field: func(c *Config) any { return &c.Source.LFS }},
@@ -117,18 +132,34 @@ var Keys = []Key{
 		Doc:   "The LFS server, where it is not the one that goes with url.",
 		field: func(c *Config) any { return &c.Source.LFSURL }},
 
-	{Section: "trust", Name: "mode", Basic: true, Example: `"none"`,
-		Doc:   "Must be \"none\" in this version, and must be written: nothing checks who made a release, so whoever can push to the repository decides what this device runs. Required.",
+	{Section: "trust", Name: "mode", Basic: true, Example: `"signed"`,
+		Doc:   "\"signed\": only releases that an allowed signer signed, with an SSH key. \"hmac\": only manifests made with the shared secret in key. \"none\": nothing checks who made a release, so whoever can push to the repository decides what this device runs. Required.",
 		field: func(c *Config) any { return &c.Trust.Mode }},
-	{Section: "trust", Name: "allowed_signers", Example: `"/etc/godwit/allowed_signers"`, Unused: unusedTrust,
-		Doc:   "The signers that releases are accepted from.",
+	{Section: "trust", Name: "allowed_signers", Basic: true, Example: `"/etc/godwit/allowed_signers"`,
+		Doc:   "signed: the keys that releases are accepted from, in the format of OpenSSH (ssh-keygen(1), ALLOWED SIGNERS).",
 		field: func(c *Config) any { return &c.Trust.AllowedSigners }},
-	{Section: "trust", Name: "product", Example: `"station"`, Unused: unusedTrust,
-		Doc:   "The product that a signed release must be for.",
+	{Section: "trust", Name: "revoked_keys", Example: `"/etc/godwit/revoked_keys"`,
+		Doc:   "signed: keys that count no longer: public keys, one a line, or a list made with `ssh-keygen -k`.",
+		field: func(c *Config) any { return &c.Trust.RevokedKeys }},
+	{Section: "trust", Name: "product", Basic: true, Example: `"station"`,
+		Doc:   "signed: the product that a release must be for. Releases name theirs, so that those of another product, signed with the same key, are refused.",
 		field: func(c *Config) any { return &c.Trust.Product }},
-	{Section: "trust", Name: "threshold", Example: `1`, Unused: unusedTrust,
-		Doc:   "How many signers must agree.",
+	{Section: "trust", Name: "threshold", Example: `2`,
+		Doc:   "signed: how many signers, with as many keys, must have signed a release.",
 		field: func(c *Config) any { return &c.Trust.Threshold }},
+	{Section: "trust", Name: "key", Example: `"file:/etc/godwit/manifest_key"`,
+		Doc:   "hmac: the secret that manifests are made with. It is the same on every device: who has one device can make releases for all, so prefer \"signed\".",
+		field: func(c *Config) any { return &c.Trust.Key }},
+
+	{Section: "device", Name: "id", Example: `"station-7"`,
+		Doc:   "The name that decides when this device takes a release that goes to a part of the devices first. Default: /etc/machine-id, else the host name.",
+		field: func(c *Config) any { return &c.Device.ID }},
+	{Section: "device", Name: "labels", Example: `{ site = "lab" }`,
+		Doc:   "What a channel can name this device by, to lead it first: `Wave: site=lab`.",
+		field: func(c *Config) any { return &c.Device.Labels }},
+	{Section: "device", Name: "verbose", Example: `true`,
+		Doc:   "Print details, as --verbose does.",
+		field: func(c *Config) any { return &c.Device.Verbose }},
 
 	{Section: "tree", Name: "root", Basic: true, Example: `"/srv/station"`,
 		Doc:   "The folder that Godwit installs into. It is made if it is not there. Required, unless --root is given.",
@@ -160,6 +191,9 @@ var Keys = []Key{
 	{Section: "tree", Name: "submodules", Example: `"refuse"`, Choices: []string{"refuse", "skip"},
 		Doc:   "What to do with a release that holds a submodule: refuse it, or install it without.",
 		field: func(c *Config) any { return &c.Tree.Submodules }},
+	{Section: "tree", Name: "error_file", Example: `"ota_error.json"`,
+		Doc:   "A file in root that says, as {\"errors\": […]}, what went wrong with the last update, for the application to read. It is removed when an update has succeeded. In place only.",
+		field: func(c *Config) any { return &c.Tree.ErrorFile }},
 
 	{Section: "limits", Name: "max_files", Example: `20000`,
 		Doc:   "The most files a release may have.",
@@ -176,6 +210,15 @@ var Keys = []Key{
 	{Section: "limits", Name: "min_free", Example: `"20 MB"`,
 		Doc:   "How much must stay free on the disk after an update.",
 		field: func(c *Config) any { return &c.Limits.MinFree }},
+	{Section: "limits", Name: "require_free", Example: `"2 MB"`,
+		Doc:   "How much must be free on the disk for an update to begin at all.",
+		field: func(c *Config) any { return &c.Limits.RequireFree }},
+	{Section: "limits", Name: "max_tree_files", Example: `5000`,
+		Doc:   "The longest list of files that is read from the source, in entries. Unlike max_files it counts what this device does not install, too.",
+		field: func(c *Config) any { return &c.Limits.MaxTreeFiles }},
+	{Section: "limits", Name: "max_tree_bytes", Example: `"1 MiB"`,
+		Doc:   "The longest list of files that is read from the source, in bytes.",
+		field: func(c *Config) any { return &c.Limits.MaxTreeBytes }},
 
 	{Section: "confirm", Name: "command", Basic: true, Example: `"/srv/station/current/selftest"`,
 		Doc:   "The version works when this command ends with exit code 0. It runs in the tree and is tried again until the time is over. A string goes to `sh -c`; a list is a program and its arguments.",
@@ -273,7 +316,7 @@ func (k Key) Type() string {
 		return "a list of strings"
 	case *Command:
 		return "a string or a list of strings"
-	case *Headers:
+	case *Headers, *Labels:
 		return "a table of strings"
 	}
 	panic("config: " + k.Section + "." + k.Name + " has a field of no known type")

@@ -3,7 +3,9 @@ package config
 import (
 	"fmt"
 	"io"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -11,9 +13,53 @@ import (
 	"github.com/godwit-ota/godwit/internal/jsontext"
 )
 
-// Values are what a written file sets: "section.key" to a string, a bool or a
-// []string.
+// Values are what a written file sets: "section.key" to a string, a bool, an
+// int, a []string or a map[string]string.
 type Values map[string]any
+
+// Values gives what a file has to set so that loading it leads to c: all that is
+// not a default. Secrets are among them as they stand in c's file.
+func (c *Config) Values() Values {
+	v, d := Values{}, Defaults()
+	for _, k := range Keys {
+		if mine := plain(k.field(c)); literal(mine, " = ") != literal(plain(k.field(d)), " = ") {
+			v[k.Section+"."+k.Name] = mine
+		}
+	}
+	return v
+}
+
+// plain is what a file holds for the value that field points to.
+func plain(field any) any {
+	switch f := field.(type) {
+	case *string:
+		return *f
+	case *Path:
+		return string(*f)
+	case *Secret:
+		return f.raw
+	case *bool:
+		return *f
+	case *int:
+		return *f
+	case *Size:
+		return f.String()
+	case *time.Duration:
+		return shortDuration(*f)
+	case *[]string:
+		return *f
+	case *Command:
+		if len(*f) == 3 && slices.Equal((*f)[:2], Shell("")[:2]) {
+			return (*f)[2]
+		}
+		return []string(*f)
+	case *Headers:
+		return map[string]string(*f)
+	case *Labels:
+		return map[string]string(*f)
+	}
+	panic("config: a field of no known type")
+}
 
 // Write writes a configuration file in the format that name's extension says:
 // the values in v, and in TOML and YAML every other basic key as a comment.
@@ -45,7 +91,7 @@ func writeText(v Values, head, indent, equals string) string {
 			comment(&body, indent, k.Doc)
 			if has {
 				set = true
-				body.WriteString(indent + k.Name + equals + literal(value) + "\n")
+				body.WriteString(indent + k.Name + equals + literal(value, equals) + "\n")
 			} else {
 				ex := k.Example
 				if equals == ": " {
@@ -86,17 +132,26 @@ func comment(b *strings.Builder, indent, text string) {
 	b.WriteString("\n")
 }
 
-// literal writes a value so that TOML, YAML and JSON all read it back.
-func literal(v any) string {
+// literal writes a value so that it is read back: in JSON's way, which TOML and
+// YAML read as well, but that TOML has another sign between key and value.
+func literal(v any, equals string) string {
 	switch v := v.(type) {
 	case bool:
 		return strconv.FormatBool(v)
+	case int:
+		return strconv.Itoa(v)
 	case []string:
 		q := make([]string, len(v))
 		for i, s := range v {
 			q[i] = quote(s)
 		}
 		return "[" + strings.Join(q, ", ") + "]"
+	case map[string]string:
+		q := make([]string, 0, len(v))
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			q = append(q, quote(key)+equals+quote(v[key]))
+		}
+		return "{" + strings.Join(q, ", ") + "}"
 	}
 	return quote(fmt.Sprint(v))
 }
@@ -110,7 +165,7 @@ func writeJSON(v Values) string {
 		var keys []string
 		for _, k := range Keys {
 			if value, has := v[k.Section+"."+k.Name]; has && k.Section == s.Name {
-				keys = append(keys, "    "+quote(k.Name)+": "+literal(value))
+				keys = append(keys, "    "+quote(k.Name)+": "+literal(value, ": "))
 			}
 		}
 		if len(keys) > 0 {
