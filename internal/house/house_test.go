@@ -21,15 +21,16 @@ const module = "github.com/godwit-ota/godwit"
 var floors = map[string]int{
 	".": 0,
 
-	"plan":              1,
-	"vfs":               1,
-	"source/git/object": 1,
-	"source/git/wire":   1,
-	"source/git/lfs":    1,
-	"internal/githost":  1,
-	"internal/house":    1,
-	"internal/jsontext": 0,
-	"internal/http1":    0,
+	"plan":               1,
+	"vfs":                1,
+	"source/git/object":  1,
+	"source/git/wire":    1,
+	"source/git/lfs":     1,
+	"internal/githost":   1,
+	"internal/webclient": 1,
+	"internal/house":     1,
+	"internal/jsontext":  0,
+	"internal/http1":     0,
 
 	// In front of the Git host, for tests.
 	"internal/githost/nethttp": 2,
