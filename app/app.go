@@ -1,5 +1,5 @@
 // Package app is the application beside the tree: it runs the hooks around a
-// switch, restarts the application, and finds out whether the new version
+// switch, those of the device and those that a release brings, restarts the application, and finds out whether the new version
 // works. When to do each of these, and what follows from the outcome, is the
 // engine's business.
 //
@@ -10,6 +10,9 @@ package app
 import (
 	"context"
 	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/godwit-ota/godwit"
@@ -81,33 +84,78 @@ func New(cfg Config) *App {
 	return &App{cfg}
 }
 
-// Hook runs the hook called name, "pre_switch", "post_switch" or
-// "post_rollback", and returns the end of its output. Without such a hook it
-// does nothing. A failure has godwit.CodeHook.
-func (a *App) Hook(ctx context.Context, name string, from, to godwit.Release) (string, error) {
+// Hook runs what goes with the moment called name and returns the end of its
+// output:
+//
+//   - "pre_switch": the hook of the configuration;
+//   - "post_switch": that, then to.PostUpdate, a program of the release itself;
+//   - "pre_rollback": from.Undo, likewise, while its files are still there;
+//   - "post_rollback": the hook of the configuration.
+//
+// Where there is nothing to run it does nothing. The first failure, which has
+// godwit.CodeHook, is the last thing that is run.
+func (a *App) Hook(ctx context.Context, name string, from, to godwit.Verified) (string, error) {
 	var argv []string
+	var own, kind string // the release's
 	switch name {
 	case "pre_switch":
 		argv = a.cfg.PreSwitch
 	case "post_switch":
-		argv = a.cfg.PostSwitch
+		argv, own, kind = a.cfg.PostSwitch, to.PostUpdate, "post_update"
+	case "pre_rollback":
+		own, kind = from.Undo, "rollback"
 	case "post_rollback":
 		argv = a.cfg.PostRollback
 	}
-	if len(argv) == 0 {
-		return "", nil
-	}
-	what := "the hook " + name
-	out, err := a.run(ctx, what, argv, a.cfg.HookTimeout, []string{
+	env := []string{
 		"GODWIT_HOOK=" + name,
 		"GODWIT_FROM=" + from.Commit, "GODWIT_FROM_VERSION=" + from.Version,
 		"GODWIT_TO=" + to.Commit, "GODWIT_TO_VERSION=" + to.Version,
 		"GODWIT_REF=" + to.Ref,
-	})
-	if err != nil {
-		return out, godwit.Fail(godwit.CodeHook, nil, err.Error(), "its output is in `godwit status`")
 	}
-	return out, nil
+	var out tail
+	run := func(what string, argv []string, env []string) error {
+		text, err := a.run(ctx, what, argv, a.cfg.HookTimeout, env)
+		out.line(text)
+		if err != nil {
+			return godwit.Fail(godwit.CodeHook, nil, err.Error(), "its output is in `godwit status`")
+		}
+		return nil
+	}
+	var err error
+	if len(argv) > 0 {
+		err = run("the hook "+name, argv, env)
+	}
+	if err == nil && own != "" {
+		if argv, err = a.program(kind, own); err == nil {
+			env[0] = "GODWIT_HOOK=" + kind
+			err = run("the release's hook "+kind, argv, env)
+		}
+	}
+	return out.String(), err
+}
+
+// program is how to run the file of the release that it names as its hook: by
+// itself where it is executable, else by what its extension says.
+func (a *App) program(kind, file string) ([]string, error) {
+	name := "the release's hook " + kind + ", " + strconv.Quote(file) + ", "
+	full := filepath.Join(a.cfg.Tree, filepath.FromSlash(file))
+	info, err := os.Stat(full)
+	switch {
+	case !filepath.IsLocal(file):
+		return nil, godwit.Fail(godwit.CodeHook, nil, name+"is not a path within the release", "")
+	case err != nil || !info.Mode().IsRegular():
+		return nil, godwit.Fail(godwit.CodeHook, nil, name+"is not among the installed files",
+			"have it in the release, and within tree.allow and tree.ignore")
+	case info.Mode()&0o111 != 0:
+		return []string{full}, nil
+	case strings.HasSuffix(file, ".py"):
+		return []string{"python3", full}, nil
+	case strings.HasSuffix(file, ".sh"):
+		return []string{"sh", full}, nil
+	}
+	return nil, godwit.Fail(godwit.CodeHook, nil, name+"cannot be run: it is neither executable nor a .py or .sh file",
+		"give it the mode 755, or one of these names")
 }
 
 // dir is the working directory of commands: the running tree, or the root

@@ -21,8 +21,8 @@ import (
 
 func sh(script string) []string { return []string{"/bin/sh", "-c", script} }
 
-func release(name, commit string) godwit.Release {
-	return godwit.Release{Version: name, Tip: godwit.Tip{Ref: "refs/tags/" + name, Commit: commit}}
+func release(name, commit string) godwit.Verified {
+	return godwit.Verified{Release: godwit.Release{Version: name, Tip: godwit.Tip{Ref: "refs/tags/" + name, Commit: commit}}}
 }
 
 func newApp(t *testing.T, cfg Config) *App {
@@ -54,7 +54,7 @@ func TestHookEnvironment(t *testing.T) {
 
 func TestHookBeforeAnythingIsInstalledRunsInTheRoot(t *testing.T) {
 	a := newApp(t, Config{PreSwitch: sh("pwd")})
-	if out, err := a.Hook(t.Context(), "pre_switch", godwit.Release{}, godwit.Release{}); out != a.cfg.Root || err != nil {
+	if out, err := a.Hook(t.Context(), "pre_switch", godwit.Verified{}, godwit.Verified{}); out != a.cfg.Root || err != nil {
 		t.Errorf("%q, %v", out, err)
 	}
 }
@@ -74,7 +74,7 @@ func TestHookFailures(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a := newApp(t, Config{PreSwitch: c.argv})
-			out, err := a.Hook(t.Context(), "pre_switch", godwit.Release{}, godwit.Release{})
+			out, err := a.Hook(t.Context(), "pre_switch", godwit.Verified{}, godwit.Verified{})
 			if out != c.out || (err == nil) != (c.want == "") || err != nil && err.Error() != c.want {
 				t.Errorf("%q, %v", out, err)
 			}
@@ -91,11 +91,69 @@ func alive(pid string) bool {
 	return err == nil && !strings.Contains(string(b), ") Z ")
 }
 
+// A release brings programs of its own: one for after the switch to it, one for
+// when it is taken back.
+func TestHooksOfARelease(t *testing.T) {
+	if _, err := exec.LookPath("python3"); err != nil {
+		t.Skip("needs python3")
+	}
+	for _, c := range []struct {
+		name, moment, file, content string
+		mode                        os.FileMode
+		out, want                   string
+	}{
+		{"executable", "post_switch", "hooks/post", "#!/bin/sh\necho \"$GODWIT_HOOK in $(basename $PWD)\"", 0o755, "first\npost_update in current", ""},
+		{"executable, whatever its name", "post_switch", "post.py", "#!/bin/sh\necho sh", 0o755, "first\nsh", ""},
+		{"python", "post_switch", "hooks/post.py", "import os; print(os.environ['GODWIT_TO_VERSION'], os.path.exists('hooks/post.py'))", 0o644, "first\nv2 True", ""},
+		{"shell", "post_switch", "post.sh", "echo $GODWIT_TO", 0o644, "first\nbbb", ""},
+		{"undo", "pre_rollback", "undo.sh", "echo $GODWIT_HOOK of $GODWIT_FROM", 0o644, "rollback of aaa", ""},
+		{"fails", "post_switch", "post.sh", "echo half; exit 2", 0o644, "first\nhalf", "the release's hook post_update ended with exit code 2"},
+		{"no program", "post_switch", "post.txt", "hello", 0o644, "first", `the release's hook post_update, "post.txt", cannot be run: it is neither executable nor a .py or .sh file`},
+		{"missing", "post_switch", "post.sh", "", 0, "first", `the release's hook post_update, "post.sh", is not among the installed files`},
+		{"a folder", "post_switch", ".", "", 0, "first", `the release's hook post_update, ".", is not among the installed files`},
+		{"outside", "post_switch", "../evil.sh", "echo evil", 0o644, "first", `the release's hook post_update, "../evil.sh", is not a path within the release`},
+		{"another moment", "post_rollback", "post.sh", "echo no", 0o644, "", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a := newApp(t, Config{PostSwitch: sh("echo first")})
+			full := filepath.Join(a.cfg.Tree, c.file)
+			os.MkdirAll(a.cfg.Tree, 0o755)
+			if c.mode != 0 {
+				os.MkdirAll(filepath.Dir(full), 0o755)
+				if err := os.WriteFile(full, []byte(c.content), c.mode); err != nil {
+					t.Fatal(err)
+				}
+			}
+			from, to := release("v1", "aaa"), release("v2", "bbb")
+			from.Undo, to.PostUpdate = c.file, c.file
+			out, err := a.Hook(t.Context(), c.moment, from, to)
+			if out != c.out || (err == nil) != (c.want == "") || err != nil && (err.Error() != c.want || godwit.CodeOf(err) != godwit.CodeHook) {
+				t.Errorf("%q, %v", out, err)
+			}
+		})
+	}
+}
+
+func TestAFailedHookOfTheDeviceIsTheLast(t *testing.T) {
+	a := newApp(t, Config{PostSwitch: sh("exit 1")})
+	os.MkdirAll(a.cfg.Tree, 0o755)
+	mark := filepath.Join(a.cfg.Root, "ran")
+	os.WriteFile(filepath.Join(a.cfg.Tree, "post.sh"), []byte("touch "+mark), 0o644)
+	to := release("v2", "bbb")
+	to.PostUpdate = "post.sh"
+	if _, err := a.Hook(t.Context(), "post_switch", release("v1", "aaa"), to); err == nil {
+		t.Error("no error")
+	}
+	if _, err := os.Stat(mark); err == nil {
+		t.Error("the release's hook ran nevertheless")
+	}
+}
+
 func TestHookAtItsLimitEndsWithAllItStarted(t *testing.T) {
 	dir := t.TempDir()
 	pidFile := filepath.Join(dir, "pid")
 	a := newApp(t, Config{PreSwitch: sh("sleep 600 & echo $! >" + pidFile + "; echo started; wait"), HookTimeout: 300 * time.Millisecond})
-	out, err := a.Hook(t.Context(), "pre_switch", godwit.Release{}, godwit.Release{})
+	out, err := a.Hook(t.Context(), "pre_switch", godwit.Verified{}, godwit.Verified{})
 	if out != "started" || err == nil || err.Error() != "the hook pre_switch took longer than 300ms and was ended" {
 		t.Errorf("%q, %v", out, err)
 	}
@@ -112,7 +170,7 @@ func TestHookThatLeavesSomethingRunningIsNotWaitedFor(t *testing.T) {
 	dir := t.TempDir()
 	pidFile := filepath.Join(dir, "pid")
 	a := newApp(t, Config{PreSwitch: sh("sleep 600 & echo $! >" + pidFile)})
-	_, err := a.Hook(t.Context(), "pre_switch", godwit.Release{}, godwit.Release{})
+	_, err := a.Hook(t.Context(), "pre_switch", godwit.Verified{}, godwit.Verified{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +186,7 @@ func TestHookThatLeavesSomethingRunningIsNotWaitedFor(t *testing.T) {
 
 func TestOutputIsCutToItsEnd(t *testing.T) {
 	a := newApp(t, Config{PreSwitch: sh("i=0; while [ $i -lt 3000 ]; do echo ä line $i; i=$((i+1)); done")})
-	out, err := a.Hook(t.Context(), "pre_switch", godwit.Release{}, godwit.Release{})
+	out, err := a.Hook(t.Context(), "pre_switch", godwit.Verified{}, godwit.Verified{})
 	if err != nil || len(out) > MaxOutput || len(out) < MaxOutput-8 || !strings.HasPrefix(out, "…") || !strings.HasSuffix(out, "line 2999") {
 		t.Errorf("%d bytes, %v: %.20q … %q", len(out), err, out, out[max(0, len(out)-20):])
 	}

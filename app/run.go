@@ -91,6 +91,17 @@ func (t *tail) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// line writes text as a line of its own, unless it is empty.
+func (t *tail) line(text string) {
+	if text == "" {
+		return
+	}
+	if len(t.b) > 0 {
+		text = "\n" + text
+	}
+	t.Write([]byte(text))
+}
+
 // String returns valid UTF-8 of at most MaxOutput bytes, marked with "…" where
 // the beginning is missing.
 func (t *tail) String() string {
