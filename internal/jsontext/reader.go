@@ -69,6 +69,11 @@ func NewReader(src io.Reader, l Limits) *Reader {
 	return &Reader{src: src, limits: l, line: 1, start: 1}
 }
 
+// Reset makes r read a new document with the same limits, in the same memory.
+func (r *Reader) Reset(src io.Reader) {
+	*r = Reader{src: src, limits: r.limits, room: r.room, text: r.text[:0], line: 1, start: 1}
+}
+
 // Next reads the next token and says what it is. Null, Bool, Number and String
 // are whole values. Array and Object are the beginnings of such, which End
 // ends; Name is the name of a member of an Object and comes before its value.
