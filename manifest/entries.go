@@ -236,15 +236,19 @@ func (d *document) entry(k jsontext.Kind) (godwit.Entry, error) {
 			}
 			e.Size = int64(n)
 		case hasSHA256:
-			sum := make([]byte, 32)
-			switch n, bad := hex.Decode(sum[:len(d.Text())/2%33], d.Text()); {
-			case k == jsontext.String && len(d.Text()) == 0:
+			var sum [32]byte
+			text := d.Text()
+			if k == jsontext.String && len(text) == 0 {
 				seen &^= bit
-			case k != jsontext.String || bad != nil || n != 32 || len(d.Text()) != 64:
-				err = d.wrong("sha256", "64 hexadecimal digits")
-			default:
-				e.Digest = godwit.MakeDigest(godwit.SHA256, sum)
+				break
 			}
+			if k == jsontext.String && len(text) == 2*len(sum) {
+				_, err = hex.Decode(sum[:], text)
+			}
+			if k != jsontext.String || len(text) != 2*len(sum) || err != nil {
+				err = d.wrong("sha256", "64 hexadecimal digits")
+			}
+			e.Digest = godwit.MakeDigest(godwit.SHA256, sum[:])
 		case hasCRC32:
 			if crc, err = d.number("crc32", k); err == nil && crc > 1<<32-1 {
 				err = d.wrong("crc32", "a decimal number of 32 bits")
