@@ -97,6 +97,7 @@ type Source struct {
 	Timeout              time.Duration
 	ConnectTimeout       time.Duration
 	Retries              int
+	Backoff, MaxBackoff  time.Duration
 	Force                bool
 	LFS                  bool
 	LFSURL               string

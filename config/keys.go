@@ -48,7 +48,7 @@ var SourceTypes = []string{"git", "github", "gitea", "gitlab", "web"}
 // Defaults returns a Config as an empty file would give it.
 func Defaults() *Config {
 	return &Config{
-		Source:  Source{Type: "git", Timeout: 30 * time.Second, ConnectTimeout: 15 * time.Second, Retries: 3},
+		Source:  Source{Type: "git", Timeout: 30 * time.Second, ConnectTimeout: 15 * time.Second, Retries: 3, Backoff: time.Second, MaxBackoff: time.Minute},
 		Trust:   Trust{Threshold: 1},
 		Tree:    Tree{Layout: "slots", State: ".godwit", Keep: 2, Submodules: "refuse"},
 		Confirm: Confirm{Within: 2 * time.Minute, Interval: 2 * time.Second, Stable: 10 * time.Second, Boots: 3},
@@ -122,6 +122,12 @@ var Keys = []Key{
 	{Section: "source", Name: "retries", Example: `3`,
 		Doc:   "How often a request that could not be sent is tried.",
 		field: func(c *Config) any { return &c.Source.Retries }},
+	{Section: "source", Name: "backoff", Example: `"3s"`,
+		Doc:   "github, gitea, gitlab and web: the pause before the second try. It doubles with each one.",
+		field: func(c *Config) any { return &c.Source.Backoff }},
+	{Section: "source", Name: "max_backoff", Example: `"1m"`,
+		Doc:   "github, gitea, gitlab and web: the longest pause between two tries.",
+		field: func(c *Config) any { return &c.Source.MaxBackoff }},
 	{Section: "source", Name: "force", Example: `true`,
 		Doc:   "Install what the source names even when it runs already, at every `godwit update`. It is for finding faults, and costs a download each time.",
 		field: func(c *Config) any { return &c.Source.Force }},

@@ -16,13 +16,13 @@ import (
 // referenceKeys have an effect.
 var referenceKeys = []string{
 	"owner", "repo", "channel", "branch", "tag", "token", "user_agent", "allow", "ignore", "delete_patterns",
-	"stage_dir", "backup_dir", "connect_timeout_sec", "http_timeout_sec", "http_retries", "force", "reset_mode", "debug",
+	"stage_dir", "backup_dir", "connect_timeout_sec", "http_timeout_sec", "http_retries", "backoff_sec", "max_backoff_sec", "force", "reset_mode", "debug",
 	"manifest_key", "max_tree_size_kb", "max_tree_files", "min_free_storage",
 }
 
 // laterKeys are accepted and named in one warning.
 var laterKeys = []string{
-	"chunk", "retries", "backoff_sec", "max_backoff_sec", "min_free_mem", "min_cpu_mhz", "enable_delta_updates", "watchdog_timeout_ms",
+	"chunk", "retries", "min_free_mem", "min_cpu_mhz", "enable_delta_updates", "watchdog_timeout_ms",
 	"status_led_pin", "battery_adc_pin", "battery_divider_ratio", "battery_v_max", "battery_v_min", "min_battery_percent",
 	"ssid", "password", "wifi_ssid", "wifi_password", "wifi_enabled", "wifi_timeout_sec",
 	"cellular_enabled", "cellular_apn", "cellular_uart", "cellular_tx_pin", "cellular_rx_pin", "cellular_baud", "cellular_tech", "cellular_cost_per_mb",
@@ -329,9 +329,11 @@ func (f *flat) transfer() {
 			*to = time.Duration(v * float64(time.Second))
 		}
 	}
-	s.Timeout = 10 * time.Second
+	s.Timeout, s.Backoff = 10*time.Second, 3*time.Second
 	seconds("http_timeout_sec", &s.Timeout)
 	seconds("connect_timeout_sec", &s.ConnectTimeout)
+	seconds("backoff_sec", &s.Backoff)
+	seconds("max_backoff_sec", &s.MaxBackoff)
 	if v := f.number("http_retries", 1000); v >= 1 {
 		s.Retries = int(v)
 	}

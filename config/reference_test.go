@@ -23,7 +23,7 @@ const referenceJSON = `{
   "allow": ["main.py", "lib/", "/boot.py"], "ignore": ["lib/tests"],
   "chunk": 512, "stage_dir": ".ota_stage", "backup_dir": ".ota_backup",
   "connect_timeout_sec": 5, "http_timeout_sec": 20, "http_retries": 4,
-  "retries": 5, "backoff_sec": 3, "max_backoff_sec": 60,
+  "retries": 5, "backoff_sec": 4, "max_backoff_sec": 90,
   "force": false, "reset_mode": "none", "debug": true,
   "manifest_key": "s3cret",
   "max_tree_size_kb": 64, "max_tree_files": 250,
@@ -53,8 +53,8 @@ connect_timeout_sec: 5
 http_timeout_sec: 20
 http_retries: 4
 retries: 5
-backoff_sec: 3
-max_backoff_sec: 60
+backoff_sec: 4
+max_backoff_sec: 90
 force: false
 reset_mode: none
 debug: true
@@ -94,8 +94,8 @@ connect_timeout_sec = 5
 http_timeout_sec = 20
 http_retries = 4
 retries = 5
-backoff_sec = 3
-max_backoff_sec = 60
+backoff_sec = 4
+max_backoff_sec = 90
 force = false
 reset_mode = "none"
 debug = true
@@ -135,12 +135,13 @@ func TestReferenceForm(t *testing.T) {
 			want.Source.Channel = "stable"
 			want.Source.UserAgent = "station-7"
 			want.Source.Timeout, want.Source.ConnectTimeout, want.Source.Retries = 20*time.Second, 5*time.Second, 4
+			want.Source.Backoff, want.Source.MaxBackoff = 4*time.Second, 90*time.Second
 			want.Trust.Mode, want.Trust.Key = "hmac", Secret{"manifest_key", "s3cret", "/opt/station"}
 			want.Device.Verbose = true
 			want.Tree.Root, want.Tree.Layout, want.Tree.State, want.Tree.ErrorFile = "/opt/station", "in-place", ".ota_stage", "ota_error.json"
 			want.Tree.Allow, want.Tree.Ignore = []string{"main.py", "lib/", "boot.py"}, []string{"lib/tests"}
 			want.Limits = Limits{MaxTreeBytes: 64 << 10, MaxTreeFiles: 250, RequireFree: 200000}
-			want.Warnings = []string{file + ": these keys have no effect in this version: chunk, retries, backoff_sec, max_backoff_sec, " +
+			want.Warnings = []string{file + ": these keys have no effect in this version: chunk, retries, " +
 				"min_free_mem, min_cpu_mhz, watchdog_timeout_ms, ssid, wifi_enabled, cellular_cost_per_mb, " +
 				"update_scheduling.min_update_interval_sec, update_scheduling.rollout_percent"}
 			c.lines = nil
@@ -218,8 +219,8 @@ func TestReferenceEffects(t *testing.T) {
 	if !reflect.DeepEqual(c.Tree.Delete, []string{"lib/", "data"}) || !c.Source.Force || !c.Restart.Reboot || c.Source.Token.raw != "env:T" || c.Tree.State != "back" || c.Limits.MaxTreeFiles != 100 {
 		t.Errorf("%+v", c)
 	}
-	if c.Source.Timeout != 10*time.Second || c.Source.Retries != 3 {
-		t.Errorf("%v and %d tries are not the form's defaults", c.Source.Timeout, c.Source.Retries)
+	if c.Source.Timeout != 10*time.Second || c.Source.Retries != 3 || c.Source.Backoff != 3*time.Second || c.Source.MaxBackoff != time.Minute {
+		t.Errorf("%+v has not the form's defaults", c.Source)
 	}
 	c, err := Parse("/opt/x/ota_config.json", []byte(`{"owner": "a", "repo": "b.git", "stage_dir": "/stage"}`), Options{Root: "/srv/y"})
 	if err != nil || c.Tree.Root != "/srv/y" || c.Tree.State != "stage" || c.Source.URL != "https://github.com/a/b" {
