@@ -19,7 +19,7 @@ LIMIT_ARMV6 = 7500000
 STATICCHECK = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
 # The packages that microcontrollers can use as well.
-SMALL = $(wildcard plan vfs store engine)
+SMALL = $(wildcard gate plan vfs store manifest trust trust/sshsig source/web engine)
 
 .PHONY: help build demo test lint fuzz bench proof proof-quick cross sizes clean
 

@@ -3,9 +3,11 @@ package godwit
 import (
 	"crypto/sha1"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"hash"
+	"hash/crc32"
 	"strconv"
 	"strings"
 )
@@ -19,9 +21,14 @@ const (
 	SHA256    Algorithm = 1 // plain SHA-256 of the content
 	GitSHA1   Algorithm = 2 // Git blob id in a SHA-1 repository
 	GitSHA256 Algorithm = 3 // Git blob id in a SHA-256 repository
+	// CRC32 is the IEEE checksum of the content, 4 bytes, followed by its size in
+	// 8, both big-endian. It finds accidents, not forgers: manifests without a
+	// better digest have it, and only gates that check nothing, or an HMAC over the
+	// manifest for want of more, let them through.
+	CRC32 Algorithm = 4
 )
 
-var algorithmNames = [...]string{NoDigest: "none", SHA256: "sha256", GitSHA1: "git-sha1", GitSHA256: "git-sha256"}
+var algorithmNames = [...]string{NoDigest: "none", SHA256: "sha256", GitSHA1: "git-sha1", GitSHA256: "git-sha256", CRC32: "crc32"}
 
 // String gives the name used in text forms: "sha256", "git-sha1", "git-sha256".
 func (a Algorithm) String() string {
@@ -38,6 +45,8 @@ func (a Algorithm) Size() int {
 		return sha1.Size
 	case SHA256, GitSHA256:
 		return sha256.Size
+	case CRC32:
+		return crc32.Size + 8
 	}
 	return 0
 }
@@ -56,6 +65,8 @@ func (a Algorithm) New(size int64) hash.Hash {
 		h = sha1.New()
 	case SHA256:
 		return sha256.New()
+	case CRC32:
+		return &sizedCRC{Hash32: crc32.NewIEEE()}
 	case GitSHA256:
 		h = sha256.New()
 	default:
@@ -66,6 +77,26 @@ func (a Algorithm) New(size int64) hash.Hash {
 	b = strconv.AppendInt(b, size, 10)
 	h.Write(append(b, 0))
 	return h
+}
+
+// sizedCRC is the hash of CRC32.
+type sizedCRC struct {
+	hash.Hash32
+	size uint64
+}
+
+func (h *sizedCRC) Write(p []byte) (int, error) {
+	h.size += uint64(len(p))
+	return h.Hash32.Write(p)
+}
+
+func (h *sizedCRC) Sum(b []byte) []byte { return binary.BigEndian.AppendUint64(h.Hash32.Sum(b), h.size) }
+
+func (h *sizedCRC) Size() int { return crc32.Size + 8 }
+
+func (h *sizedCRC) Reset() {
+	h.Hash32.Reset()
+	h.size = 0
 }
 
 // A Digest names the content of one file. It is comparable; the zero value

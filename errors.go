@@ -33,6 +33,7 @@ const (
 	CodeNoPrevious    Code = "no-previous"    // there is no version to go back to
 	CodeNotInstalled  Code = "not-installed"  // nothing has been installed yet
 	CodeModified      Code = "modified"       // verify: installed files differ from the release
+	CodeBadManifest   Code = "bad-manifest"   // a manifest is malformed
 
 	// 2: wrong usage or configuration.
 	CodeUsage  Code = "usage"
@@ -42,9 +43,27 @@ const (
 	CodeRefused  Code = "refused"
 	CodeRejected Code = "rejected" // this release failed its trial on this device before
 
+	CodeUnsigned      Code = "unsigned"       // nobody signed it
+	CodeBadSignature  Code = "bad-signature"  // a signature is malformed or does not fit its text
+	CodeUnknownSigner Code = "unknown-signer" // the key is not allowed to sign this, or not at that time
+	CodeRevoked       Code = "revoked"        // the key was revoked
+	CodeThreshold     Code = "threshold"      // not enough signers
+	CodeWrongName     Code = "wrong-name"     // what is signed has another name than the host gave it
+	CodeWrongProduct  Code = "wrong-product"  // it is for another product
+	CodeDowngrade     Code = "downgrade"      // older than what this device accepted before
+	CodeReplayed      Code = "replayed"       // a channel's older orders, or other ones with the same number
+	CodeExpired       Code = "expired"        // past its Not-After
+	CodeBadStatement  Code = "bad-statement"  // signed, but it makes no sense
+	CodeWithdrawn     Code = "withdrawn"      // the channel that this device follows is gone
+	CodeTampered      Code = "tampered"       // what came is not what was signed
+
 	// 5: deferred.
 	CodeRetryAfter Code = "retry-after" // the host asked for a pause that is not over
 	CodeOnTrial    Code = "on-trial"    // the running version is not confirmed yet
+
+	CodeHalted  Code = "halted"  // the channel was halted
+	CodeRollout Code = "rollout" // the release is not for this device yet
+	CodeWindow  Code = "window"  // outside the hours for installing
 
 	// 6: network unreachable, try again.
 	CodeNetwork Code = "network" // no connection, it broke, or the host is failing
@@ -54,6 +73,25 @@ const (
 	// 7: rolled back.
 	CodeRolledBack Code = "rolled-back"
 )
+
+// Refusal reports whether c is of the group "refused by policy".
+func (c Code) Refusal() bool {
+	switch c {
+	case CodeRefused, CodeRejected, CodeUnsigned, CodeBadSignature, CodeUnknownSigner, CodeRevoked, CodeThreshold, CodeWrongName,
+		CodeWrongProduct, CodeDowngrade, CodeReplayed, CodeExpired, CodeBadStatement, CodeWithdrawn, CodeTampered:
+		return true
+	}
+	return false
+}
+
+// Deferral reports whether c is of the group "deferred".
+func (c Code) Deferral() bool {
+	switch c {
+	case CodeRetryAfter, CodeOnTrial, CodeHalted, CodeRollout, CodeWindow:
+		return true
+	}
+	return false
+}
 
 // An Error is a failure in words for a person and a Code for a program.
 type Error struct {

@@ -47,31 +47,49 @@ type Entry struct {
 // non-nil error the sequence ends.
 type Listing iter.Seq2[Entry, error]
 
-// A Tip is what a ref of a source names right now.
+// A Tip is what a ref of a source names right now. Nothing in it is trusted.
 type Tip struct {
 	Ref    string // full name at the source, e.g. "refs/tags/v1.4.0"
-	Commit string // id of the commit, in lower-case hexadecimal
+	Commit string // id of the release: a commit in lower-case hexadecimal, or the SHA-256 of a manifest
 	Tag    string // id of the annotated tag object, "" if the ref names the commit itself
+	// Channel is the id of the channel's statement when Ref is a channel, "" when
+	// it is a release. Commit is then what the host says that the channel leads
+	// to, or "" if only the statement tells.
+	Channel string
 }
 
-// A Release is one version of a tree as its source describes it. Nothing in it
-// is trusted until a gate made it Verified.
+// A Release is one version of a tree, as far as it takes to judge it. Nothing
+// in it is trusted until a gate made it Verified.
 type Release struct {
 	Tip
-	Version string    // for people: the tag's or branch's name
-	Time    time.Time // the commit's time, or the tag's
-	TagBody []byte    // the annotated tag object as stored, what a signature covers; nil without one
-	Listing Listing   // all entries the source has, unfiltered
+	Version   string // for people: the tag's or branch's name; a gate may know better
+	Statement Statement
 }
 
-// ID names the release on a device: the commit's id.
-func (r Release) ID() string { return r.Commit }
-
-// Verified is a Release that a gate let through, and what vouched for it.
+// Verified is a Release that a gate let through, with what its makers say of
+// it.
 type Verified struct {
 	Release
-	Policy  string   // the gate's policy: "none", "signed", "hmac"
-	Signers []string // who signed, where the policy asks for it
+	Policy  string    // the gate's policy: "none", "signed", "hmac"
+	Signers []string  // who signed, where the policy asks for it
+	Time    time.Time // when it was made; zero until Described if nobody signed
+	Tree    string    // id of the Git tree that the statement vouches for, "" if it names none
+	// Deletes are paths that go from a tree in place, whoever put them there.
+	Deletes []string
+	// PostUpdate and Undo are paths of programs within the release: one to run
+	// after the switch to it, one when it is taken back.
+	PostUpdate, Undo string
+	// Memory is what a device that takes this release has to remember from then.
+	Memory Memory
+}
+
+// ID names the release on a device: its commit's id, or its manifest's.
+func (t Tip) ID() string { return t.Commit }
+
+// Described is a Verified release with its listing.
+type Described struct {
+	Verified
+	Listing Listing // all entries the source has, unfiltered
 }
 
 // An Object is the content of one file on this device.

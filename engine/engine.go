@@ -1,6 +1,7 @@
 // Package engine is the pipeline of an update: it asks a source for a release,
-// lets a gate judge it, makes a plan, has the contents fetched into the store,
-// switches, and watches the new version until it is confirmed or sent back.
+// lets a gate judge it, has it described, makes a plan, has the contents fetched
+// into the store, switches, and watches the new version until it is confirmed or
+// sent back.
 // Each stage takes the value that the stage before it made; nothing is asked
 // backwards. When to run it is the caller's business.
 //
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/godwit-ota/godwit"
+	"github.com/godwit-ota/godwit/gate"
 	"github.com/godwit-ota/godwit/plan"
 	"github.com/godwit-ota/godwit/store"
 )
@@ -22,40 +24,50 @@ import (
 type Source interface {
 	// Tip asks what the device should run, with one request.
 	Tip(ctx context.Context) (godwit.Tip, error)
-	// Describe brings what is needed to judge the release: its tag, commit and
-	// listing, without contents. have names the commits this device has trees
-	// of; what is cached for others may go.
-	Describe(ctx context.Context, tip godwit.Tip, have []string) (godwit.Release, error)
+	// Release brings what is needed to judge the release, and nothing more.
+	Release(ctx context.Context, tip godwit.Tip) (godwit.Release, error)
+	// Describe brings the listing of an admitted release, without contents. have
+	// names the releases this device has trees of; what is cached for others may
+	// go.
+	Describe(ctx context.Context, v godwit.Verified, have []string) (godwit.Described, error)
 	// Fetch brings the contents of the entries of want, which the device does
 	// not have, into the objects.
-	Fetch(ctx context.Context, rel godwit.Release, want godwit.Listing, into godwit.Objects) error
+	Fetch(ctx context.Context, d godwit.Described, want godwit.Listing, into godwit.Objects) error
 }
 
-// A Gate decides whether a release may be installed. It stands between
-// "release described" and "plan made". A refusal has godwit.CodeRefused.
+// Channels is what a source has too that gives tips with a Channel.
+type Channels interface {
+	// Channel brings the channel's statement.
+	Channel(ctx context.Context, tip godwit.Tip) (godwit.Statement, error)
+	// Named asks for the tip of the release called name, such as "v1.4.0".
+	Named(ctx context.Context, name string) (godwit.Tip, error)
+}
+
+// A Gate decides whether a release may be installed, and what a channel says. It
+// sees their statements before anybody else reads them. A refusal has a code of
+// the group "refused by policy".
 type Gate interface {
 	// Policy names the rule: "none", "signed", "hmac".
 	Policy() string
-	Admit(ctx context.Context, r godwit.Release) (godwit.Verified, error)
-}
-
-// TrustNone is the gate that admits every release: whoever can write to the
-// repository, or stands between it and the device, decides what runs.
-func TrustNone() Gate { return trustNone{} }
-
-type trustNone struct{}
-
-func (trustNone) Policy() string { return "none" }
-
-func (g trustNone) Admit(_ context.Context, r godwit.Release) (godwit.Verified, error) {
-	return godwit.Verified{Release: r, Policy: g.Policy()}, nil
+	// Admit judges a release against what the device remembers.
+	Admit(ctx context.Context, r godwit.Release, m godwit.Memory) (godwit.Verified, error)
+	// Orders judges the statement of the channel that tip names.
+	// Where a device follows no channel, or the source has none, tip has none, and
+	// so have the orders: unless the device followed it before, which is
+	// CodeWithdrawn.
+	Orders(ctx context.Context, s godwit.Statement, tip godwit.Tip, m godwit.Memory) (godwit.Orders, error)
+	// Adopt judges the lists of keys that an admitted release brought, which
+	// m.Signers and m.Revoked name, and gives the memory to go on with. It refuses
+	// lists after which nobody could sign any more.
+	Adopt(m godwit.Memory) (godwit.Memory, error)
 }
 
 // App is the application that lives in the tree.
 type App interface {
-	// Hook runs the named hook, if there is one: "pre_switch", "post_switch" or
-	// "post_rollback". output is what it printed.
-	Hook(ctx context.Context, name string, from, to godwit.Release) (output string, err error)
+	// Hook runs the named hook, if there is one: "pre_switch", "post_switch" and
+	// with it to.PostUpdate, "pre_rollback", which is from.Undo, or
+	// "post_rollback". output is what was printed.
+	Hook(ctx context.Context, name string, from, to godwit.Verified) (output string, err error)
 	// Restart restarts the application, or the device.
 	Restart(ctx context.Context) (rebooting bool, err error)
 	// Health waits until the running version has proved that it works, and
@@ -71,13 +83,14 @@ type Trial struct {
 	PollInterval time.Duration // ByConfirm: how often to look; 0 means 500 ms
 }
 
-// Config is what an Engine works with. Store is required; Source is for
-// everything that asks the network.
+// Config is what an Engine works with. Store and Gate are required; Source is
+// for everything that asks the network.
 type Config struct {
 	Store  *store.Store
 	Source Source
-	Gate   Gate // nil means TrustNone
-	App    App  // nil means no hooks, no restart, always healthy
+	Gate   Gate
+	Device gate.Device // who this device is, for channels
+	App    App         // nil means no hooks, no restart, always healthy
 	Rules  plan.Rules
 	Limits plan.Limits
 	Trial  Trial
@@ -95,9 +108,6 @@ type Engine struct {
 
 // New returns an Engine for a Config.
 func New(c Config) *Engine {
-	if c.Gate == nil {
-		c.Gate = TrustNone()
-	}
 	if c.App == nil {
 		c.App = noApp{}
 	}
@@ -124,7 +134,7 @@ func New(c Config) *Engine {
 
 type noApp struct{}
 
-func (noApp) Hook(context.Context, string, godwit.Release, godwit.Release) (string, error) {
+func (noApp) Hook(context.Context, string, godwit.Verified, godwit.Verified) (string, error) {
 	return "", nil
 }
 func (noApp) Restart(context.Context) (bool, error)  { return false, nil }
@@ -152,13 +162,17 @@ type Result struct {
 	Plan     *plan.Plan // Update: what was or would be done; nil when up to date
 	Reason   string     // why, where there is a choice
 	Reboot   bool       // the device is about to restart
+	Step     bool       // To is a stepping stone; the next update goes on from it
 	Sent     int64      // bytes to the source
 	Received int64      // bytes from it
 }
 
 // Release gives hooks and sources a version in the words they share.
-func release(v store.Version) godwit.Release {
-	return godwit.Release{Tip: godwit.Tip{Ref: v.Ref, Commit: v.ID, Tag: v.Tag}, Version: v.Name, Time: v.Time}
+func release(v store.Version) godwit.Verified {
+	return godwit.Verified{
+		Release: godwit.Release{Tip: godwit.Tip{Ref: v.Ref, Commit: v.ID, Tag: v.Tag}, Version: v.Name},
+		Policy:  v.Policy, Time: v.Time, PostUpdate: v.Hook, Undo: v.Undo,
+	}
 }
 
 // A hold is the store's lock, which is given back while the engine waits for

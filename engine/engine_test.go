@@ -15,6 +15,7 @@ import (
 	"github.com/godwit-ota/godwit/engine"
 	"github.com/godwit-ota/godwit/plan"
 	"github.com/godwit-ota/godwit/store"
+	"github.com/godwit-ota/godwit/trust"
 	"github.com/godwit-ota/godwit/vfs"
 )
 
@@ -38,9 +39,14 @@ func (s *shelf) Tip(context.Context) (godwit.Tip, error) {
 	return godwit.Tip{Ref: "refs/tags/" + s.tip, Commit: s.tip}, nil
 }
 
-func (s *shelf) Describe(_ context.Context, t godwit.Tip, _ []string) (godwit.Release, error) {
+func (s *shelf) Release(_ context.Context, t godwit.Tip) (godwit.Release, error) {
+	return godwit.Release{Tip: t, Version: t.Commit}, nil
+}
+
+func (s *shelf) Describe(_ context.Context, v godwit.Verified, _ []string) (godwit.Described, error) {
+	t := v.Tip
 	files := s.releases[t.Commit]
-	return godwit.Release{Tip: t, Version: t.Commit, Listing: func(yield func(godwit.Entry, error) bool) {
+	return godwit.Described{Verified: v, Listing: func(yield func(godwit.Entry, error) bool) {
 		for _, p := range slices.Sorted(maps.Keys(files)) {
 			if !yield(godwit.Entry{Path: p, Mode: godwit.File, Digest: digest(files[p]), Size: godwit.UnknownSize}, nil) {
 				return
@@ -49,7 +55,7 @@ func (s *shelf) Describe(_ context.Context, t godwit.Tip, _ []string) (godwit.Re
 	}}, nil
 }
 
-func (s *shelf) Fetch(_ context.Context, r godwit.Release, want godwit.Listing, into godwit.Objects) error {
+func (s *shelf) Fetch(_ context.Context, r godwit.Described, want godwit.Listing, into godwit.Objects) error {
 	for e, err := range want {
 		if err != nil {
 			return err
@@ -79,7 +85,7 @@ type fakeApp struct {
 	restarts int
 }
 
-func (a *fakeApp) Hook(_ context.Context, name string, from, to godwit.Release) (string, error) {
+func (a *fakeApp) Hook(_ context.Context, name string, from, to godwit.Verified) (string, error) {
 	a.hooks = append(a.hooks, name+" "+from.Commit+" "+to.Commit)
 	if a.hook != nil {
 		return "said " + name, a.hook(name)
@@ -128,7 +134,7 @@ func newDevice(t *testing.T, layout store.Layout, change func(*engine.Config)) *
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := engine.Config{Store: s, Source: d.src, App: d.app, Boot: func() (string, time.Duration) { return d.boot, d.up },
+	c := engine.Config{Store: s, Source: d.src, Gate: anybody(t), App: d.app, Boot: func() (string, time.Duration) { return d.boot, d.up },
 		Events: func(e godwit.Event) { t.Logf("%s: %s", e.Stage, e.Text) }}
 	if change != nil {
 		change(&c)
@@ -299,7 +305,7 @@ func TestConfirmedByApplication(t *testing.T) {
 			if err != nil {
 				return false, err
 			}
-			_, err = engine.New(engine.Config{Store: s}).Confirm(context.Background())
+			_, err = engine.New(engine.Config{Store: s, Gate: anybody(t)}).Confirm(context.Background())
 			return false, err
 		}
 		d.app.restart = confirm
@@ -460,10 +466,23 @@ func TestLostContent(t *testing.T) {
 	}
 }
 
+// anybody is the gate that admits every release.
+func anybody(t *testing.T) engine.Gate {
+	g, err := trust.New(trust.Config{Mode: trust.None})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
 type strict struct{}
 
 func (strict) Policy() string { return "strict" }
-func (strict) Admit(_ context.Context, r godwit.Release) (godwit.Verified, error) {
+func (strict) Orders(context.Context, godwit.Statement, godwit.Tip, godwit.Memory) (godwit.Orders, error) {
+	return godwit.Orders{}, nil
+}
+func (strict) Adopt(m godwit.Memory) (godwit.Memory, error) { return m, nil }
+func (strict) Admit(_ context.Context, r godwit.Release, _ godwit.Memory) (godwit.Verified, error) {
 	return godwit.Verified{}, godwit.Fail(godwit.CodeRefused, nil, "nobody vouches for "+r.Version, "")
 }
 

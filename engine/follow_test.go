@@ -152,7 +152,7 @@ func follow(t *testing.T, layout store.Layout, seed uint64, steps int) {
 			t.Fatal(err)
 		}
 		defer src.Close()
-		return engine.New(engine.Config{Store: s, Source: src, Rules: rules, Events: func(e godwit.Event) {
+		return engine.New(engine.Config{Store: s, Source: src, Gate: anybody(t), Rules: rules, Events: func(e godwit.Event) {
 			if e.Level != godwit.Progress {
 				t.Logf("%s: %s", e.Stage, e.Text)
 			}

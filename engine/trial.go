@@ -281,6 +281,10 @@ func (e *Engine) goBack(ctx context.Context, h *hold, r Result, why string, rest
 	} else if rec.Trial.Open {
 		e.Events.Say(godwit.StageRollback, godwit.Warning, bad.Name+" goes on running for want of a previous version, although it failed: "+why)
 	}
+	if bad.Undo != "" && !rec.Previous.IsZero() {
+		// While its files are still in their place. That it fails keeps nobody.
+		e.hook(context.WithoutCancel(ctx), godwit.StageRollback, "pre_rollback", bad, rec.Previous)
+	}
 	err := s.Rollback(rejection)
 	if godwit.CodeOf(err) == godwit.CodeNoPrevious {
 		r.To = bad

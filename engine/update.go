@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/godwit-ota/godwit"
+	"github.com/godwit-ota/godwit/gate"
 	"github.com/godwit-ota/godwit/plan"
 	"github.com/godwit-ota/godwit/store"
 )
@@ -17,28 +18,32 @@ import (
 type Check struct {
 	Tip       godwit.Tip
 	Running   store.Version
-	Available bool   // the source names something that this device does not run and would take
-	Reason    string // why not, or why
-	Rejected  bool   // the release failed here before
+	Available bool          // the source names something that this device does not run and would take
+	Reason    string        // why not, or why
+	Rejected  bool          // the release failed here before
+	Channel   godwit.Orders // zero without a channel
+	Wait      error         // why the channel does not give the release to this device now; nil if it does
 }
 
 // refreshNote is how old the note of a check may grow before one that found
 // nothing new writes it again: flash wears.
 const refreshNote = 12 * time.Hour
 
-// Check asks the source whether there is something newer, with one request.
+// Check asks the source whether there is something newer, with one request where
+// there is not.
 func (e *Engine) Check(ctx context.Context) (Check, error) {
-	e.Events.Say(godwit.StageCheck, godwit.Debug, "asking the source")
 	if unlock, err := e.Store.Lock(); err == nil {
 		unlock() // now there is a state folder, in which the source may take notes
 	}
-	tip, err := e.Source.Tip(ctx)
+	err := e.Store.Reload()
+	var c Check
 	if err == nil {
-		err = e.Store.Reload()
-	}
-	c := Check{Tip: tip}
-	if err == nil {
-		c = e.compare(tip)
+		var ch choice
+		ch, err = e.choose(ctx, e.Store.Record().Memory, false)
+		c = Check{Tip: ch.tip, Channel: ch.orders}
+		if err == nil {
+			c = e.compare(ch)
+		}
 	}
 	if e.checkNoteIsStale(c, err) {
 		e.noteCheck(c, err)
@@ -46,10 +51,11 @@ func (e *Engine) Check(ctx context.Context) (Check, error) {
 	return c, err
 }
 
-// compare holds a tip against the record.
-func (e *Engine) compare(tip godwit.Tip) Check {
+// compare holds a choice against the record.
+func (e *Engine) compare(ch choice) Check {
+	tip := ch.tip
 	r := e.Store.Record()
-	c := Check{Tip: tip, Running: r.Running}
+	c := Check{Tip: tip, Running: r.Running, Channel: ch.orders, Wait: ch.wait}
 	switch rej, bad := r.Rejection(tip.Commit); {
 	case r.Running.ID == tip.Commit && r.Running.Rules == e.Rules.Fingerprint():
 		if c.Reason = "up to date"; bad {
@@ -58,12 +64,21 @@ func (e *Engine) compare(tip godwit.Tip) Check {
 	case bad:
 		c.Rejected = true
 		c.Reason = "this device has left it before: " + rej.Reason
+	case ch.wait != nil:
+		c.Reason = "not now: " + ch.wait.Error()
 	case r.Running.IsZero():
 		c.Available, c.Reason = true, "nothing is installed yet"
 	case r.Running.ID == tip.Commit:
 		c.Available, c.Reason = true, "the same release, and the rules for its files have changed"
+	case ch.step:
+		c.Available, c.Reason = true, "the channel leads to "+ch.orders.Release+" by way of "+ch.orders.Floor
+	case ch.orders.ID != "":
+		c.Available, c.Reason = true, "the channel "+ch.orders.Channel+" leads to "+ch.orders.Release
 	default:
 		c.Available, c.Reason = true, "the source has another version"
+	}
+	if now, _ := e.now(ch.memory); gate.Expired(ch.orders, now) && ch.wait == nil {
+		e.Events.Say(godwit.StageCheck, godwit.Warning, gate.Decide(ch.orders, e.Device, now, false).Error())
 	}
 	return c
 }
@@ -79,17 +94,25 @@ func (e *Engine) checkNoteIsStale(c Check, err error) bool {
 	n := e.Store.Notes()
 	at, _ := strconv.ParseInt(n["check.at"], 10, 64)
 	age := e.Now().Sub(time.Unix(at, 0))
-	return n["check.result"] != checkText(c, err) || n["check.commit"] != c.Tip.Commit || age > refreshNote || age < 0
+	return n["check.result"] != checkText(c, err) || n["check.commit"] != c.Tip.Commit || n["channel.id"] != c.Channel.ID || age > refreshNote || age < 0
 }
 
 func (e *Engine) noteCheck(c Check, err error) {
-	e.note(map[string]string{"check.at": e.stamp(), "check.result": checkText(c, err), "check.commit": c.Tip.Commit, "check.ref": c.Tip.Ref})
+	change := map[string]string{"check.at": e.stamp(), "check.result": checkText(c, err), "check.commit": c.Tip.Commit, "check.ref": c.Tip.Ref}
+	if o := c.Channel; err == nil {
+		change["channel.id"], change["channel.name"], change["channel.release"], change["channel.not_after"] = o.ID, o.Channel, o.Release, ""
+		if !o.NotAfter.IsZero() {
+			change["channel.not_after"] = strconv.FormatInt(o.NotAfter.Unix(), 10)
+		}
+	}
+	e.note(change)
 }
 
 // UpdateOptions change what Update does.
 type UpdateOptions struct {
 	DryRun bool // make the plan and change nothing in the tree
-	Force  bool // install even what runs already or failed before, and do not wait for an open trial
+	Force  bool // install even what runs already, failed before, or is held back by the channel, and do not wait for an open trial
+	Forget bool // a person on the device says: what it remembers of versions, channels and keys does not count
 }
 
 // Update brings the device to what its source names: check, describe, admit,
@@ -122,6 +145,15 @@ func (e *Engine) Update(ctx context.Context, opt UpdateOptions) (Result, error) 
 		}
 	}
 	r, stage, err := e.install(ctx, opt)
+	if godwit.CodeOf(err).Refusal() {
+		// Nothing of it stays, whoever else may have use for it.
+		if d, ok := e.Source.(interface{ Discard() }); ok {
+			d.Discard()
+		}
+		if e := e.Store.Discard(); e != nil {
+			err = errors.Join(err, e)
+		}
+	}
 	if t, ok := e.Source.(interface{ Transferred() (sent, received int64) }); ok {
 		r.Sent, r.Received = t.Transferred()
 	}
@@ -134,7 +166,24 @@ func (e *Engine) Update(ctx context.Context, opt UpdateOptions) (Result, error) 
 	if err != nil || r.Outcome != OnTrial {
 		return r, e.failed(stage, err)
 	}
-	return e.startTrial(ctx, h, r)
+	first := r
+	r, err = e.startTrial(ctx, h, r)
+	if err == nil && r.Outcome == Updated && first.Step {
+		h.release()
+		e.Events.Say(godwit.StageCheck, godwit.Info, "on from "+r.To.Name+", which was on the way")
+		r, err = e.Update(ctx, UpdateOptions{Force: opt.Force})
+		r.From, r.Sent, r.Received = first.From, first.Sent+r.Sent, first.Received+r.Received
+	}
+	return r, err
+}
+
+// vouched gives an error about contents that a signature vouched for its code: it
+// is then no accident that may be tried again and forgotten.
+func vouched(policy string, err error) error {
+	if c := godwit.CodeOf(err); policy != "none" && (c == godwit.CodeBadObject || c == godwit.CodeMissingObject) {
+		return godwit.Fail(godwit.CodeTampered, err, "the host did not send what was signed", "look at the host and at what lies between; nothing of it was installed")
+	}
+	return err
 }
 
 // install does everything up to and including the switch.
@@ -144,12 +193,16 @@ func (e *Engine) install(ctx context.Context, opt UpdateOptions) (r Result, stag
 	r.From, r.To = running, running
 
 	stage = godwit.StageCheck
-	e.Events.Say(stage, godwit.Debug, "asking the source")
-	tip, err := e.Source.Tip(ctx)
+	memory := s.Record().Memory
+	if opt.Forget {
+		memory = godwit.Memory{}
+	}
+	chosen, err := e.choose(ctx, memory, opt.Force)
 	if err != nil {
 		return r, stage, err
 	}
-	c := e.compare(tip)
+	tip := chosen.tip
+	c := e.compare(chosen)
 	if !opt.DryRun && e.checkNoteIsStale(c, nil) {
 		e.noteCheck(c, nil)
 	}
@@ -157,20 +210,32 @@ func (e *Engine) install(ctx context.Context, opt UpdateOptions) (r Result, stag
 		return r, stage, godwit.Fail(godwit.CodeRejected, nil, "the release "+shortName(tip)+" is not tried again: "+c.Reason,
 			"publish a new release, or insist with godwit update --force")
 	}
+	if c.Wait != nil {
+		return r, stage, c.Wait
+	}
 	if !c.Available && !opt.Force {
 		r.Outcome, r.Reason = UpToDate, c.Reason
 		return r, stage, nil
 	}
+	if tip.Ref == "" { // forced, and the channel names what runs
+		if tip, err = e.Source.(Channels).Named(ctx, chosen.orders.Release); err != nil {
+			return r, stage, err
+		}
+	}
 
 	stage = godwit.StageDescribe
 	e.Events.Say(stage, godwit.Info, "describing "+shortName(tip))
-	rel, err := e.Source.Describe(ctx, tip, have(s.Record()))
+	rel, err := e.Source.Release(ctx, tip)
 	if err != nil {
 		return r, stage, err
 	}
-	verified, err := e.Gate.Admit(ctx, rel)
+	admitted, err := e.Gate.Admit(ctx, rel, chosen.memory)
 	if err != nil {
 		return r, stage, err
+	}
+	verified, err := e.Source.Describe(ctx, admitted, have(s.Record()))
+	if err != nil {
+		return r, stage, vouched(admitted.Policy, err)
 	}
 
 	stage = godwit.StagePlan
@@ -184,7 +249,8 @@ func (e *Engine) install(ctx context.Context, opt UpdateOptions) (r Result, stag
 	}
 	r.Plan = p
 	r.To = store.Version{ID: verified.ID(), Ref: verified.Ref, Name: verified.Version, Tag: verified.Tag, Time: verified.Time,
-		Policy: verified.Policy, Rules: e.Rules.Fingerprint()}
+		Policy: verified.Policy, Signers: strings.Join(verified.Signers, ", "), Hook: verified.PostUpdate, Undo: verified.Undo, Rules: e.Rules.Fingerprint()}
+	r.Step = chosen.step
 	e.Events.Say(stage, godwit.Info, summary(p))
 	if opt.DryRun {
 		// The plan reads listings that only it needs; the next run prunes them.
@@ -198,12 +264,16 @@ func (e *Engine) install(ctx context.Context, opt UpdateOptions) (r Result, stag
 		if err != nil {
 			return r, stage, err
 		}
-		if err := e.fetch(ctx, verified.Release, want, objects); err != nil {
-			return r, stage, err
+		if err := e.fetch(ctx, verified, want, objects); err != nil {
+			return r, stage, vouched(admitted.Policy, err)
 		}
 	}
 	if err := e.checkSizes(p, objects); err != nil {
 		return r, stage, err
+	}
+
+	if verified.Memory, err = e.adopt(ctx, verified, objects); err != nil {
+		return r, stage, vouched(admitted.Policy, err)
 	}
 
 	stage = godwit.StageBuild
@@ -220,6 +290,7 @@ func (e *Engine) install(ctx context.Context, opt UpdateOptions) (r Result, stag
 	}
 
 	stage = godwit.StageSwitch
+	b.Memory = verified.Memory
 	id, up := e.Boot()
 	err = s.Switch(b, store.Trial{Open: true, BootsLeft: e.Trial.Boots, Boot: id, Since: up})
 	if err != nil {
@@ -247,7 +318,7 @@ func shortName(t godwit.Tip) string {
 }
 
 // plan makes the plan for an admitted release.
-func (e *Engine) plan(rel godwit.Verified, objects *store.Objects) (*plan.Plan, store.Survey, error) {
+func (e *Engine) plan(rel godwit.Described, objects *store.Objects) (*plan.Plan, store.Survey, error) {
 	s := e.Store
 	traits, err := s.Traits()
 	if err != nil {
@@ -257,7 +328,7 @@ func (e *Engine) plan(rel godwit.Verified, objects *store.Objects) (*plan.Plan, 
 		return nil, store.Survey{}, godwit.Fail(godwit.CodeConfig, nil, "this file system has no symbolic links, which the layout \"slots\" needs", "set tree.layout = \"in-place\"")
 	}
 	in := plan.Input{
-		From: s.Record().Running.ID, To: rel.ID(), Release: rel.Listing,
+		From: s.Record().Running.ID, To: rel.ID(), Release: withoutKeyLists(rel.Listing),
 		Rules: e.Rules, Limits: e.Limits,
 		Names:   plan.Names{FoldCase: !traits.CaseSensitive, Windows: !traits.AnyName},
 		InPlace: s.Layout() == store.InPlace, Copies: !traits.Links,
@@ -335,7 +406,7 @@ func (e *Engine) checkSizes(p *plan.Plan, objects *store.Objects) error {
 }
 
 // fetch brings what want lists and makes sure that it came.
-func (e *Engine) fetch(ctx context.Context, rel godwit.Release, want godwit.Listing, objects *store.Objects) error {
+func (e *Engine) fetch(ctx context.Context, rel godwit.Described, want godwit.Listing, objects *store.Objects) error {
 	if err := e.Source.Fetch(ctx, rel, want, sized{objects, e.Limits.MaxFileBytes}); err != nil {
 		return err
 	}

@@ -103,8 +103,9 @@ func (e *Engine) repair(ctx context.Context) (Verification, error) {
 		if r.ID == store.BeforeGodwit {
 			return v, godwit.Fail(godwit.CodeDamaged, nil, "the files from before Godwit cannot be fetched again", "run godwit update")
 		}
-		tip := release(r).Tip
-		rel, err := e.Source.Describe(ctx, tip, have(s.Record()))
+		// It was admitted when it was installed, and its contents are named by the
+		// listing of that time.
+		rel, err := e.Source.Describe(ctx, release(r), have(s.Record()))
 		if err != nil {
 			return v, err
 		}

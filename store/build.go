@@ -14,6 +14,7 @@ import (
 // makes it the running one.
 type Pending struct {
 	Version Version
+	Memory  godwit.Memory // what the device remembers from the switch on; Build fills in what it remembers now
 	survey  Survey
 	steps   int // in place: files that wait in put/
 }
@@ -36,7 +37,7 @@ func (s *Store) Build(o *Objects, v Version, p *plan.Plan, sv Survey) (*Pending,
 	if s.opt.Layout == Slots {
 		v.Dir = s.slotFor(v)
 	}
-	b := &Pending{Version: v, survey: sv}
+	b := &Pending{Version: v, Memory: s.rec.Memory, survey: sv}
 	if err := s.prune(*b); err != nil {
 		return nil, err
 	}

@@ -90,7 +90,7 @@ func TestCrashFindsDamage(t *testing.T) {
 						continue
 					}
 					found = true
-					c := campaign{world: w, scenario: s, seeds: 10, stride: 53, stop: 1, wrap: d.wrap, lie: d.lie}
+					c := campaign{world: w, scenario: s, seeds: 10, stride: 19, stop: 1, wrap: d.wrap, lie: d.lie}
 					err := c.run()
 					if len(c.bad) == 0 && err == nil {
 						t.Errorf("%d single and %d double cuts found nothing wrong", c.single, c.twice)

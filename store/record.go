@@ -23,6 +23,9 @@ type Version struct {
 	Tag     string    // id of the annotated tag object, "" without one
 	Time    time.Time // the release's own time
 	Policy  string    // the trust policy that admitted it
+	Signers string    // who signed it, separated by commas, "" where nobody was asked for
+	Hook    string    // program of the release to run after the switch to it
+	Undo    string    // program of the release to run when it is taken back
 	Rules   string    // fingerprint of the rules it was installed under
 	Listing string    // its listing's file below list/, which is the SHA-256 of its content
 	At      time.Time // when it was switched to, by this device's clock
@@ -60,6 +63,7 @@ type Record struct {
 	Trial    Trial
 	Restart  string      // boot in which the application must still be restarted, "" if it need not
 	Rejected []Rejection // newest first
+	Memory   godwit.Memory
 }
 
 // recordSize is the size of a copy on disk. It never changes, so that writing a
@@ -69,7 +73,7 @@ const recordSize = 4096
 
 const (
 	recordMagic  = "godwit-record "
-	recordFormat = 1
+	recordFormat = 2 // 2 brought Memory, and signers and hooks of versions
 	maxRejected  = 8
 )
 
@@ -121,6 +125,9 @@ func (r Record) text() []byte {
 		text(p+".tag", v.Tag)
 		when(p+".time", v.Time)
 		text(p+".policy", v.Policy)
+		text(p+".signers", v.Signers)
+		text(p+".hook", v.Hook)
+		text(p+".undo", v.Undo)
 		text(p+".rules", v.Rules)
 		text(p+".listing", v.Listing)
 		when(p+".at", v.At)
@@ -140,6 +147,19 @@ func (r Record) text() []byte {
 		line("trial.since", strconv.FormatInt(int64(r.Trial.Since), 10))
 	}
 	text("restart", r.Restart)
+	m := r.Memory
+	text("memory.product", m.Product)
+	text("memory.version", m.Version)
+	when("memory.time", m.Time)
+	text("memory.channel", m.Channel)
+	if m.Sequence > 0 {
+		line("memory.sequence", strconv.FormatUint(m.Sequence, 10))
+	}
+	text("memory.orders", m.Orders)
+	when("memory.clock", m.Clock)
+	text("memory.signers", m.Signers)
+	text("memory.revoked", m.Revoked)
+	text("memory.base", m.Base)
 	for _, x := range r.Rejected {
 		text("rejected.id", x.ID)
 		text("rejected.name", x.Name)
@@ -230,6 +250,33 @@ func (r *Record) set(key, value string) (err error) {
 				return errors.New("no id before it")
 			}
 			v = &r.Older[len(r.Older)-1]
+		case "memory":
+			m := &r.Memory
+			switch field {
+			case "product":
+				text(&m.Product)
+			case "version":
+				text(&m.Version)
+			case "time":
+				when(&m.Time)
+			case "channel":
+				text(&m.Channel)
+			case "sequence":
+				m.Sequence, err = strconv.ParseUint(value, 10, 64)
+			case "orders":
+				text(&m.Orders)
+			case "clock":
+				when(&m.Clock)
+			case "signers":
+				text(&m.Signers)
+			case "revoked":
+				text(&m.Revoked)
+			case "base":
+				text(&m.Base)
+			default:
+				return errors.New("unknown")
+			}
+			return err
 		case "rejected":
 			if field == "id" {
 				r.Rejected = append(r.Rejected, Rejection{})
@@ -269,6 +316,12 @@ func (r *Record) set(key, value string) (err error) {
 			when(&v.Time)
 		case "policy":
 			text(&v.Policy)
+		case "signers":
+			text(&v.Signers)
+		case "hook":
+			text(&v.Hook)
+		case "undo":
+			text(&v.Undo)
 		case "rules":
 			text(&v.Rules)
 		case "listing":

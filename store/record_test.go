@@ -13,12 +13,13 @@ import (
 func sampleRecord() Record {
 	at := time.Unix(1700000000, 0).UTC()
 	v := func(n string) Version {
-		return Version{ID: strings.Repeat(n, 40), Dir: n + "-dir", Ref: "refs/tags/" + n, Name: "v \"" + n + "\"\n", Tag: "t" + n, Time: at, Policy: "none", Rules: "r", Listing: strings.Repeat("f", 64), At: at}
+		return Version{ID: strings.Repeat(n, 40), Dir: n + "-dir", Ref: "refs/tags/" + n, Name: "v \"" + n + "\"\n", Tag: "t" + n, Time: at, Policy: "signed", Signers: "a@b, \"c\"", Hook: "post.py", Undo: "undo.py", Rules: "r", Listing: strings.Repeat("f", 64), At: at}
 	}
 	return Record{Seq: 41, Layout: Slots, Running: v("1"), Previous: v("2"), Leaving: v("3"), Older: []Version{v("4"), v("5")},
 		Restart:  "boot",
 		Trial:    Trial{Open: true, BootsLeft: 2, Boot: "boot", Since: time.Second},
-		Rejected: []Rejection{{ID: "x", Name: "bad", Reason: "it was bad", At: at}}}
+		Rejected: []Rejection{{ID: "x", Name: "bad", Reason: "it was bad", At: at}},
+		Memory: godwit.Memory{Product: "p", Version: "v9", Time: at, Channel: "stable", Sequence: 1<<63 + 1, Orders: "o", Clock: at.Add(time.Hour), Signers: "git-sha1:1", Revoked: "git-sha1:2", Base: "b"}}
 }
 
 func TestRecordRoundTrip(t *testing.T) {
@@ -88,7 +89,7 @@ func TestNewerState(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer fsys.Close()
-	text := strings.Replace(string(sampleRecord().text()), "godwit-record 1", "godwit-record 2", 1) + "future \"field\"\n"
+	text := strings.Replace(string(sampleRecord().text()), "godwit-record 2", "godwit-record 3", 1) + "future \"field\"\n"
 	d := digestOf([]byte(text), godwit.SHA256)
 	fsys.Mkdir(".godwit")
 	if err := vfs.WriteFile(fsys, ".godwit/record.1", []byte(text+"sum "+d.Hex()+"\n")); err != nil {
@@ -102,7 +103,7 @@ func TestNewerState(t *testing.T) {
 func FuzzRecord(f *testing.F) {
 	b, _ := sampleRecord().encode()
 	f.Add(b)
-	f.Add([]byte("godwit-record 1\nsum \n"))
+	f.Add([]byte("godwit-record 2\nsum \n"))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		// A checksum keeps the fuzzer out; give it one.

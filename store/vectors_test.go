@@ -38,10 +38,12 @@ type vectors struct {
 
 func vectorRecord() Record {
 	return Record{Seq: 7, Layout: Slots, Settled: true,
-		Running:  Version{ID: strings.Repeat("3f", 20), Dir: "3f3f3f3f3f3f-0a1b2c", Ref: "refs/tags/v1.4.0", Name: "v1.4.0", Time: time.Unix(1700000000, 0).UTC(), Policy: "none", Listing: strings.Repeat("0a", 32)},
+		Running:  Version{ID: strings.Repeat("3f", 20), Dir: "3f3f3f3f3f3f-0a1b2c", Ref: "refs/tags/v1.4.0", Name: "v1.4.0", Time: time.Unix(1700000000, 0).UTC(), Policy: "signed", Signers: "release@example.org", Listing: strings.Repeat("0a", 32)},
 		Previous: Version{ID: strings.Repeat("2e", 20), Dir: "2e2e2e2e2e2e-ffffff", Ref: "refs/heads/main", Name: "main \"quoted\""},
 		Trial:    Trial{Open: true, BootsLeft: 3, Boot: "b1", Since: 1500 * time.Millisecond},
-		Rejected: []Rejection{{ID: strings.Repeat("1d", 20), Name: "v1.3.0", Reason: "the health check ended with exit code 1", At: time.Unix(1690000000, 0).UTC()}}}
+		Rejected: []Rejection{{ID: strings.Repeat("1d", 20), Name: "v1.3.0", Reason: "the health check ended with exit code 1", At: time.Unix(1690000000, 0).UTC()}},
+		Memory: godwit.Memory{Product: "station", Version: "v1.4.0", Time: time.Unix(1700000000, 0).UTC(), Channel: "stable", Sequence: 42, Orders: strings.Repeat("4a", 20),
+			Clock: time.Unix(1700000000, 0).UTC(), Signers: "git-sha1:" + strings.Repeat("5b", 20), Base: strings.Repeat("6c", 32)}}
 }
 
 // The files in docs/vectors are what formats.md promises to others.

@@ -35,15 +35,21 @@ var floors = map[string]int{
 	// In front of the Git host, for tests.
 	"internal/githost/nethttp": 2,
 
-	"vfs/crashfs": 2,
-	"store":       2,
-	"source/git":  2,
-	"app":         2,
+	"vfs/crashfs":   2,
+	"store":         2,
+	"trust":         2,
+	"source/github": 2,
+	"source/web":    2,
+	"source/dir":    1,
+	"source/git":    2,
+	"app":           2,
 
 	"engine": 3,
 
 	"config":        4,
 	"internal/term": 4,
+	"author":        4,
+	"publish":       4,
 
 	"internal/cli":  5,
 	"internal/demo": 5,
@@ -56,7 +62,7 @@ var floors = map[string]int{
 }
 
 // small is the set that is meant to run on microcontrollers as well.
-var small = []string{".", "plan", "vfs", "store", "engine"}
+var small = []string{".", "gate", "plan", "vfs", "store", "manifest", "trust", "trust/sshsig", "source/web", "engine"}
 
 // longest is the number of lines after which a file is asked whether it is two.
 const longest = 600

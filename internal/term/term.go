@@ -203,15 +203,18 @@ func hintOf(err error) string {
 
 // ExitCode is the exit code of a command that ended with err.
 func ExitCode(err error) int {
-	switch godwit.CodeOf(err) {
+	code := godwit.CodeOf(err)
+	switch {
+	case code.Refusal():
+		return 4
+	case code.Deferral():
+		return 5
+	}
+	switch code {
 	case "":
 		return 0
 	case godwit.CodeUsage, godwit.CodeConfig:
 		return 2
-	case godwit.CodeRefused, godwit.CodeRejected:
-		return 4
-	case godwit.CodeRetryAfter, godwit.CodeOnTrial:
-		return 5
 	case godwit.CodeNetwork, godwit.CodeTimeout, godwit.CodeTLS:
 		return 6
 	case godwit.CodeRolledBack:

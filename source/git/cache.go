@@ -1,7 +1,6 @@
 package git
 
 import (
-	"errors"
 	"io"
 	"io/fs"
 	"slices"
@@ -186,7 +185,7 @@ func (c *cache) compact(keep []object.ID) error {
 			if kind != object.Tag {
 				break
 			}
-			tag, _, err := c.tag(id)
+			tag, err := c.tag(id)
 			if err != nil {
 				break
 			}
@@ -255,21 +254,17 @@ func (c *cache) commit(id object.ID) (object.CommitInfo, error) {
 	return info, diskError(err)
 }
 
-// maxTag bounds commits and annotated tags, whose text is held in memory.
+// maxTag bounds commits and annotated tags.
 const maxTag = 1 << 20
 
 // maxTagChain is how many tags may name each other before a commit comes.
 const maxTagChain = 5
 
-func (c *cache) tag(id object.ID) (info object.TagInfo, raw []byte, err error) {
+func (c *cache) tag(id object.ID) (object.TagInfo, error) {
 	p, err := c.open(id, object.Tag, &c.buf)
 	if err != nil {
-		return info, nil, err
+		return object.TagInfo{}, err
 	}
-	raw = make([]byte, p.size)
-	if _, err := p.f.ReadAt(raw, p.offset); err != nil && !errors.Is(err, io.EOF) {
-		return info, nil, diskError(err)
-	}
-	info, err = object.ReadTag(raw, c.format)
-	return info, raw, err
+	info, err := object.ReadTag(p.reader(), c.format)
+	return info, diskError(err)
 }

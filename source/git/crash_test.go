@@ -42,7 +42,7 @@ func (w *world) updateTo(tip string) error {
 		return err
 	}
 	defer s.Close()
-	rel, err := s.Describe(context.Background(), godwit.Tip{Ref: "refs/heads/main", Commit: tip}, w.have)
+	rel, err := s.Describe(context.Background(), godwit.Verified{Release: godwit.Release{Tip: godwit.Tip{Ref: "refs/heads/main", Commit: tip}}}, w.have)
 	if err != nil {
 		return err
 	}

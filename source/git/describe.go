@@ -14,26 +14,61 @@ import (
 	"github.com/godwit-ota/godwit/vfs"
 )
 
-// bring fetches what the cache lacks of the release that tip names, and gives
-// the release.
-func (s *Source) bring(ctx context.Context, tip godwit.Tip, commit object.ID) (godwit.Release, error) {
+// bringTag fetches the tag object that tip names, with as little else as the
+// server can do.
+func (s *Source) bringTag(ctx context.Context, tip godwit.Tip) error {
+	caps, err := s.remote.Capabilities(ctx)
+	if err != nil {
+		return err
+	}
+	if caps.ObjectFormat != s.cache.format.String() {
+		return wrongFormat(caps.ObjectFormat)
+	}
+	req := wire.FetchRequest{Want: []string{tip.Tag}}
+	if caps.Shallow {
+		req.Depth = 1
+	}
+	if caps.Filter {
+		req.Filter = "tree:0"
+		pack, _, err := s.remote.Fetch(ctx, req)
+		if err == nil {
+			return s.receive(ctx, pack, false)
+		}
+		if !errors.Is(err, wire.ErrNoFilter) {
+			return err
+		}
+		req.Filter = ""
+	}
+	pack, _, err := s.remote.Fetch(ctx, req)
+	if err != nil {
+		return err
+	}
+	return s.receive(ctx, pack, true)
+}
+
+func wrongFormat(said string) error {
+	return godwit.Fail(godwit.CodeProtocol, nil, "the host says that its ids are "+said+", and they are not", "look at the host")
+}
+
+// bring fetches what the cache lacks of an admitted release, and describes it.
+func (s *Source) bring(ctx context.Context, v godwit.Verified, commit object.ID) (godwit.Described, error) {
 	// Trees that an exchange brought before it was cut are kept, so what comes
 	// next may be little.
-	err := s.exchange(ctx, tip, commit, s.bases)
-	rel := godwit.Release{}
+	err := s.exchange(ctx, v.Tip, commit, s.bases)
+	d := godwit.Described{}
 	if err == nil {
-		rel, err = s.release(tip, commit)
+		d, err = s.describe(v, commit)
 	}
 	if isAbsent(err) {
 		// The server took something for here that is not, as after damage to the
 		// cache. Ask for all of it.
 		s.cfg.Events.Say(godwit.StageDescribe, godwit.Debug, "once more and whole: "+err.Error())
 		s.bases = nil
-		if err = s.exchange(ctx, tip, commit, nil); err == nil {
-			rel, err = s.release(tip, commit)
+		if err = s.exchange(ctx, v.Tip, commit, nil); err == nil {
+			d, err = s.describe(v, commit)
 		}
 	}
-	return rel, err
+	return d, err
 }
 
 // exchange asks for tag, commit and trees, and lets the contents come along if
@@ -44,19 +79,19 @@ func (s *Source) exchange(ctx context.Context, tip godwit.Tip, commit object.ID,
 		return err
 	}
 	if caps.ObjectFormat != s.cache.format.String() {
-		return godwit.Fail(godwit.CodeProtocol, nil, "the host says that its ids are "+caps.ObjectFormat+", and they are not", "look at the host")
+		return wrongFormat(caps.ObjectFormat)
 	}
 	if s.cfg.LFS && !caps.Filter {
 		return errLFSFilter
 	}
-	treesFirst := caps.Filter && (s.cfg.Filter != nil || s.cfg.Careful || s.cfg.LFS || len(bases) == 0 || len(s.cache.spools) > 0)
+	treesFirst := caps.Filter && (s.cfg.Filter != nil || s.cfg.LFS || len(bases) == 0 || len(s.cache.spools) > 0)
 	req := wire.FetchRequest{
 		Want:     []string{tip.Commit},
 		Have:     hexes(slices.Values(bases)),
 		ThinPack: true,
 		OfsDelta: true,
 	}
-	if tip.Tag != "" {
+	if tip.Tag != "" && !s.haveTag(tip.Tag) {
 		req.Want[0] = tip.Tag
 	}
 	if caps.Shallow {
@@ -108,6 +143,22 @@ func (s *Source) exchange(ctx context.Context, tip godwit.Tip, commit object.ID,
 		return list.or(err)
 	}
 	return s.receive(ctx, pack, !treesFirst)
+}
+
+// haveTag reports whether the cache holds the tag, and tags that it names.
+func (s *Source) haveTag(tag string) bool {
+	id, err := object.ParseID(tag)
+	for range maxTagChain {
+		var info object.TagInfo
+		if err == nil {
+			info, err = s.cache.tag(id)
+		}
+		if err != nil || info.Type != object.Tag {
+			break
+		}
+		id = info.Object
+	}
+	return err == nil
 }
 
 // exchangeWhole is for a server that turned out to have no filter.

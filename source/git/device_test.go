@@ -163,24 +163,28 @@ func (w *world) source() *Source {
 }
 
 // tryUpdate does what the engine does, with a new Source as after a restart.
-func (w *world) tryUpdate() (godwit.Release, error) {
+func (w *world) tryUpdate() (godwit.Described, error) {
 	w.t.Helper()
 	ctx := context.Background()
 	s := w.source()
 	defer s.Close()
 	tip, err := s.Tip(ctx)
 	if err != nil {
-		return godwit.Release{}, err
+		return godwit.Described{}, err
 	}
-	rel, err := s.Describe(ctx, tip, w.have)
+	rel, err := s.Release(ctx, tip)
 	if err != nil {
-		return rel, err
+		return godwit.Described{}, err
 	}
-	return rel, w.install(s, rel)
+	d, err := s.Describe(ctx, godwit.Verified{Release: rel}, w.have)
+	if err != nil {
+		return d, err
+	}
+	return d, w.install(s, d)
 }
 
 // install fetches what the device lacks of the release, and then runs it.
-func (w *world) install(s *Source, rel godwit.Release) error {
+func (w *world) install(s *Source, rel godwit.Described) error {
 	permits := func(p string) bool { return w.cfg.Filter == nil || w.cfg.Filter(p) }
 	want := godwit.Listing(func(yield func(godwit.Entry, error) bool) {
 		for e, err := range rel.Listing {
@@ -233,7 +237,7 @@ func (w *world) install(s *Source, rel godwit.Release) error {
 	return nil
 }
 
-func (w *world) update() godwit.Release {
+func (w *world) update() godwit.Described {
 	w.t.Helper()
 	rel, err := w.tryUpdate()
 	if err != nil {

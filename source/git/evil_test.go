@@ -273,7 +273,7 @@ func TestTipThatIsGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	tip.Commit = strings.Repeat("12", 20)
-	if _, err := s.Describe(context.Background(), tip, nil); err == nil || godwit.CodeOf(err) == godwit.CodeFailed {
+	if _, err := s.Describe(context.Background(), godwit.Verified{Release: godwit.Release{Tip: tip}}, nil); err == nil || godwit.CodeOf(err) == godwit.CodeFailed {
 		t.Errorf("%v (%s)", err, godwit.CodeOf(err))
 	}
 }

@@ -22,7 +22,7 @@ import (
 // It tries what costs least first: packs that are here already; the changes
 // against an installed release; everything but what is here; and single
 // contents by their ids.
-func (s *Source) Fetch(ctx context.Context, rel godwit.Release, want godwit.Listing, into godwit.Objects) error {
+func (s *Source) Fetch(ctx context.Context, rel godwit.Described, want godwit.Listing, into godwit.Objects) error {
 	commit, err := object.ParseID(rel.Commit)
 	if err != nil {
 		return err
@@ -49,7 +49,7 @@ func (s *Source) Fetch(ctx context.Context, rel godwit.Release, want godwit.List
 }
 
 // fetchGit brings what the repository itself holds.
-func (s *Source) fetchGit(ctx context.Context, rel godwit.Release, commit object.ID, want godwit.Listing, into godwit.Objects) error {
+func (s *Source) fetchGit(ctx context.Context, rel godwit.Described, commit object.ID, want godwit.Listing, into godwit.Objects) error {
 	left, err := s.count(want, into)
 	if left == 0 || err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/godwit-ota/godwit"
+	"github.com/godwit-ota/godwit/internal/semver"
 	"github.com/godwit-ota/godwit/source/git/wire"
 )
 
@@ -31,7 +32,7 @@ func (s *Source) Tip(ctx context.Context) (godwit.Tip, error) {
 	var err error
 	switch {
 	case s.cfg.Channel != "":
-		tip, err = s.newestVersion(ctx)
+		tip, err = s.channel(ctx)
 	case s.cfg.Tag != "":
 		tip, err = s.exact(ctx, full("refs/tags/", s.cfg.Tag))
 	case s.cfg.Branch != "":
@@ -74,18 +75,76 @@ func (s *Source) exact(ctx context.Context, name string) (tip godwit.Tip, err er
 	return tip, err
 }
 
-// newestVersion asks for all tags and takes the one with the highest version.
-func (s *Source) newestVersion(ctx context.Context) (tip godwit.Tip, err error) {
-	var best version
+// newestVersion asks for all tags and takes the one with the highest version,
+// of annotated tags where releases are signed. steered is the channel's tag.
+func (s *Source) newestVersion(ctx context.Context) (tip, steered godwit.Tip, err error) {
+	var best semver.Version
+	channel := channelRef(s.cfg.Channel)
 	err = s.remote.ListRefs(ctx, []string{"refs/tags/"}, func(r wire.Ref) error {
-		v, ok := parseVersion(strings.TrimPrefix(r.Name, "refs/tags/"))
+		if s.cfg.Signed && r.Name == channel && r.ID != "" {
+			steered = channelTip(r)
+			return nil
+		}
+		v, ok := semver.Parse(strings.TrimPrefix(r.Name, "refs/tags/"))
 		// Of two tags for one version ("v1.0.0" and "1.0.0") the later in the
 		// list is as good as any, and always the same.
-		if ok && r.ID != "" && !v.pre && (tip.Commit == "" || v.compare(best) >= 0) {
+		if ok && r.ID != "" && !v.Prerelease() && (!s.cfg.Signed || r.Peeled != "") && (tip.Commit == "" || semver.Compare(v, best) >= 0) {
 			best, tip = v, tipOf(r)
 		}
 		return nil
 	})
+	return tip, steered, err
+}
+
+func channelRef(name string) string { return "refs/tags/channel/" + name }
+
+// channelTip is a channel's tip. A channel that nobody signed has a statement
+// too, which is empty.
+func channelTip(r wire.Ref) godwit.Tip {
+	t := tipOf(r)
+	if t.Channel = t.Tag; t.Channel == "" {
+		t.Channel = t.Commit
+	}
+	return t
+}
+
+// channelNote is the file that says that the repository has a channel: then one
+// ref is asked for instead of all tags.
+const channelNote = "channel"
+
+// channel asks for the channel's tag, and for the newest version where a
+// repository has no such tag.
+func (s *Source) channel(ctx context.Context) (tip godwit.Tip, err error) {
+	name := channelRef(s.cfg.Channel)
+	remembered, _ := s.cfg.Remote.State.Load(channelNote)
+	if s.cfg.Signed && (string(remembered) == name || s.cfg.Channel != stable) {
+		err = s.remote.ListRefs(ctx, []string{name}, func(r wire.Ref) error {
+			if r.Name == name && r.ID != "" {
+				tip = channelTip(r)
+			}
+			return nil
+		})
+		if err != nil || tip.Commit != "" || s.cfg.Channel != stable {
+			return tip, err
+		}
+	}
+	tip, steered, err := s.newestVersion(ctx)
+	if err == nil && steered.Channel != "" {
+		tip = steered
+		if string(remembered) != name {
+			// Without the note the next check costs more, and that is all.
+			_ = s.cfg.Remote.State.Save(channelNote, []byte(name))
+		}
+	}
+	return tip, err
+}
+
+// Named asks for the tip of the release called name, such as "v1.4.0".
+func (s *Source) Named(ctx context.Context, name string) (godwit.Tip, error) {
+	tip, err := s.exact(ctx, full("refs/tags/", name))
+	if err == nil && tip.Commit == "" {
+		err = godwit.Fail(godwit.CodeNoRef, nil, "the repository has no tag "+quote(name)+", which its channel names", "push that tag")
+	}
 	return tip, err
 }
 
@@ -95,6 +154,11 @@ func (s *Source) noRef(ctx context.Context) error {
 	switch {
 	case s.cfg.Channel != "":
 		prefix, what, word = "refs/tags/", "tag that is a version, like v1.4.0", "tags"
+		if s.cfg.Channel != stable {
+			what = "channel " + quote(s.cfg.Channel)
+		} else if s.cfg.Signed {
+			what = "signed tag that is a version, like v1.4.0"
+		}
 	case s.cfg.Tag != "":
 		prefix, what, word = "refs/tags/", "tag "+quote(s.cfg.Tag), "tags"
 	case s.cfg.Branch == "":
@@ -125,65 +189,4 @@ func (s *Source) noRef(ctx context.Context) error {
 		}
 	}
 	return godwit.Fail(godwit.CodeNoRef, nil, "the repository has no "+what, hint)
-}
-
-// A version is a semantic version (semver.org), with or without "v" in front.
-// Two numbers ("1.4") are taken too.
-type version struct {
-	n   [3]string // without leading zeros
-	pre bool
-}
-
-func parseVersion(s string) (v version, ok bool) {
-	s = strings.TrimPrefix(s, "v")
-	s, build, hasBuild := strings.Cut(s, "+")
-	s, pre, hasPre := strings.Cut(s, "-")
-	if hasPre && !identifiers(pre) || hasBuild && !identifiers(build) {
-		return v, false
-	}
-	parts := strings.Split(s, ".")
-	if len(parts) < 2 || len(parts) > 3 {
-		return v, false
-	}
-	for i, p := range parts {
-		if p == "" || len(p) > 18 || strings.Trim(p, "0123456789") != "" || len(p) > 1 && p[0] == '0' {
-			return v, false
-		}
-		v.n[i] = p
-	}
-	if len(parts) == 2 {
-		v.n[2] = "0"
-	}
-	v.pre = hasPre
-	return v, true
-}
-
-// identifiers reports whether s is dot-separated words of letters, digits and
-// hyphens.
-func identifiers(s string) bool {
-	for word := range strings.SplitSeq(s, ".") {
-		if word == "" {
-			return false
-		}
-		for i := range len(word) {
-			c := word[i]
-			if !(c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '-') {
-				return false
-			}
-		}
-	}
-	return true
-}
-
-// compare orders versions without pre-release parts.
-func (v version) compare(o version) int {
-	for i := range v.n {
-		if len(v.n[i]) != len(o.n[i]) {
-			return len(v.n[i]) - len(o.n[i])
-		}
-		if c := strings.Compare(v.n[i], o.n[i]); c != 0 {
-			return c
-		}
-	}
-	return 0
 }

@@ -14,7 +14,9 @@
 package git
 
 import (
+	"bytes"
 	"context"
+	"io"
 	"time"
 
 	"github.com/godwit-ota/godwit"
@@ -23,6 +25,9 @@ import (
 	"github.com/godwit-ota/godwit/vfs"
 )
 
+// stable is the channel that a repository without channels has as well.
+const stable = "stable"
+
 // Config says which releases of which repository to bring. Remote.URL, State
 // and Folder are required.
 type Config struct {
@@ -30,9 +35,12 @@ type Config struct {
 
 	// Which ref to follow: at most one of them. Nothing at all follows the
 	// branch that the repository's HEAD names.
-	Branch  string // "main", or "refs/heads/main"
-	Tag     string // "v1.4.0", or "refs/tags/v1.4.0"
-	Channel string // "stable": the tag with the highest version (semver.org) that is no pre-release
+	Branch string // "main", or "refs/heads/main"
+	Tag    string // "v1.4.0", or "refs/tags/v1.4.0"
+	// Channel is the signed tag "channel/NAME" where Signed is set. For "stable",
+	// where there is no such tag or nothing is signed, it is the tag with the
+	// highest version (semver.org) that is no pre-release.
+	Channel string
 
 	State  vfs.FS // where the cache lives
 	Folder string // in State; made when needed
@@ -40,9 +48,9 @@ type Config struct {
 	// Filter says which paths of a release may be wanted; nil takes all. It
 	// saves bytes: what it leaves out is not sent.
 	Filter func(path string) bool
-	// Careful brings tag, commit and trees alone first, even where that costs an
-	// exchange more, so that a gate can judge them before any content comes.
-	Careful bool
+	// Signed makes Release bring the tag object alone, so that a gate can judge it
+	// before anything else comes. Only annotated tags count as versions then.
+	Signed bool
 	// SkipSubmodules leaves submodules out of listings; otherwise they are
 	// errors.
 	SkipSubmodules bool
@@ -104,8 +112,9 @@ func New(cfg Config) (*Source, error) {
 	if chosen > 1 {
 		return nil, godwit.Fail(godwit.CodeConfig, nil, "more than one of branch, tag and channel is given", "keep one of source.branch, source.tag and source.channel")
 	}
-	if cfg.Channel != "" && cfg.Channel != "stable" {
-		return nil, godwit.Fail(godwit.CodeConfig, nil, "there is no channel "+quote(cfg.Channel), "follow source.channel = \"stable\", a branch or a tag")
+	if cfg.Channel != "" && cfg.Channel != stable && !cfg.Signed {
+		return nil, godwit.Fail(godwit.CodeConfig, nil, "the channel "+quote(cfg.Channel)+" is a signed tag, and signatures are not checked here",
+			"set trust.mode = \"signed\", or follow source.channel = \"stable\", a branch or a tag")
 	}
 	cfg.Limits = cfg.Limits.withDefaults()
 	if cfg.Remote.State == nil {
@@ -148,21 +157,87 @@ func (s *Source) open(id object.ID) error {
 	return nil
 }
 
-// Describe brings the tag, commit and trees that tip names, as far as they are
-// not in the cache, and gives the release. have names commits that this device
-// has installed; trees that none of them and not tip need are dropped from the
-// cache in time.
+// Release brings what a gate needs to judge the release: its tag object, where
+// releases are signed, and otherwise nothing, which asks nobody.
+func (s *Source) Release(ctx context.Context, tip godwit.Tip) (godwit.Release, error) {
+	rel := godwit.Release{Tip: tip, Version: shortRef(tip.Ref)}
+	if !s.cfg.Signed || tip.Tag == "" {
+		return rel, nil
+	}
+	var err error
+	rel.Statement, err = s.statement(ctx, tip)
+	return rel, err
+}
+
+// Channel brings the tag object of the channel that tip names.
+func (s *Source) Channel(ctx context.Context, tip godwit.Tip) (godwit.Statement, error) {
+	if tip.Tag == "" {
+		return godwit.Statement{}, nil
+	}
+	return s.statement(ctx, tip)
+}
+
+// maxStatement bounds a tag object that is a statement.
+const maxStatement = 64 << 10
+
+// statement gives the tag object of a tip, and fetches it if it is not here.
+func (s *Source) statement(ctx context.Context, tip godwit.Tip) (godwit.Statement, error) {
+	commit, err := object.ParseID(tip.Commit)
+	if err != nil {
+		return godwit.Statement{}, err
+	}
+	id, err := object.ParseID(tip.Tag)
+	if err != nil {
+		return godwit.Statement{}, err
+	}
+	if err := s.open(commit); err != nil {
+		return godwit.Statement{}, err
+	}
+	p, err := s.cache.open(id, object.Tag, &s.cache.buf)
+	if isAbsent(err) {
+		if err = s.bringTag(ctx, tip); err == nil {
+			p, err = s.cache.open(id, object.Tag, &s.cache.buf)
+		}
+	}
+	if err != nil {
+		return godwit.Statement{}, err
+	}
+	if p.size > maxStatement {
+		return godwit.Statement{}, tooMuch("the tag "+shortRef(tip.Ref)+" is larger than 64 KiB", "")
+	}
+	body := make([]byte, p.size)
+	if _, err := io.ReadFull(p.reader(), body); err != nil {
+		return godwit.Statement{}, diskError(err)
+	}
+	return godwit.Statement{Form: godwit.TagStatement, Body: bytes.NewReader(body), Size: p.size}, nil
+}
+
+// Discard drops contents that came along with a release and were not fetched.
+func (s *Source) Discard() {
+	if s.cache != nil {
+		for _, name := range s.cache.spools {
+			s.cache.remove(name)
+		}
+		s.cache.spools = nil
+	}
+}
+
+// Describe brings the commit and trees of an admitted release, as far as they
+// are not in the cache, and gives its listing. have names commits that this
+// device has installed; trees that none of them and not the release need are
+// dropped from the cache in time.
 //
 // Without a path filter, or where the server cannot leave out contents, the
 // contents come along. They are kept in the state folder until Fetch unpacks
 // them: one exchange instead of two.
-func (s *Source) Describe(ctx context.Context, tip godwit.Tip, have []string) (godwit.Release, error) {
+func (s *Source) Describe(ctx context.Context, v godwit.Verified, have []string) (godwit.Described, error) {
+	tip := v.Tip
 	commit, err := object.ParseID(tip.Commit)
 	if err != nil {
-		return godwit.Release{}, err
+		return godwit.Described{}, err
 	}
 	if err := s.open(commit); err != nil {
-		return godwit.Release{}, err
+		return godwit.Described{}, err
 	}
 	var known []object.ID
 	for _, h := range have {
@@ -172,17 +247,17 @@ func (s *Source) Describe(ctx context.Context, tip godwit.Tip, have []string) (g
 		}
 	}
 	s.described, s.bases = commit, known
-	rel, err := s.release(tip, commit)
+	d, err := s.describe(v, commit)
 	if isAbsent(err) {
-		rel, err = s.bring(ctx, tip, commit)
+		d, err = s.bring(ctx, v, commit)
 	}
 	if err == errPointers {
 		if err = s.bringPointers(ctx, commit); err == nil {
-			rel, err = s.release(tip, commit)
+			d, err = s.describe(v, commit)
 		}
 	}
 	if err != nil {
-		return godwit.Release{}, err
+		return godwit.Described{}, err
 	}
 	keep := append([]object.ID{commit}, known...)
 	if tip.Tag != "" {
@@ -191,60 +266,68 @@ func (s *Source) Describe(ctx context.Context, tip godwit.Tip, have []string) (g
 		}
 	}
 	if err := s.cache.compact(keep); err != nil {
-		return godwit.Release{}, err
+		return godwit.Described{}, err
 	}
-	return rel, nil
+	return d, nil
 }
 
-// release gives the release that tip names out of the cache. The error has
+// describe gives the listing of a release out of the cache. The error has
 // errAbsent in its chain if some of it is missing.
-func (s *Source) release(tip godwit.Tip, commit object.ID) (godwit.Release, error) {
-	rel := godwit.Release{Tip: tip, Version: shortRef(tip.Ref)}
-	if tip.Tag != "" {
+func (s *Source) describe(v godwit.Verified, commit object.ID) (godwit.Described, error) {
+	d := godwit.Described{Verified: v}
+	var tagged time.Time
+	if v.Tag != "" {
 		var err error
-		if rel.TagBody, rel.Time, err = s.followTag(tip, commit); err != nil {
-			return rel, err
+		if tagged, err = s.followTag(v.Tip, commit); err != nil {
+			return d, err
 		}
 	}
 	info, err := s.cache.commit(commit)
 	if err != nil {
-		return rel, err
+		return d, err
 	}
-	if rel.Time.IsZero() {
-		rel.Time = info.Committed
+	if d.Time.IsZero() {
+		d.Time = tagged
+	}
+	if d.Time.IsZero() {
+		d.Time = info.Committed
+	}
+	if v.Tree != "" && v.Tree != info.Tree.String() {
+		return d, godwit.Fail(godwit.CodeBadStatement, nil, "the signed tag "+shortRef(v.Ref)+" says that its tree is "+v.Tree+", and its commit has "+info.Tree.String(),
+			"make the tag again with godwit tag")
 	}
 	if err := newWalker(s.cache).complete(info.Tree, s.cfg.Limits); err != nil {
-		return rel, err
+		return d, err
 	}
 	if !s.pointersKnown(commit) {
-		return rel, errPointers
+		return d, errPointers
 	}
-	rel.Listing = s.listing(info.Tree)
-	return rel, nil
+	d.Listing = s.listing(info.Tree)
+	return d, nil
 }
 
 // followTag follows the tag object, and tags that it names, to the commit.
-func (s *Source) followTag(tip godwit.Tip, commit object.ID) (body []byte, tagged time.Time, err error) {
+func (s *Source) followTag(tip godwit.Tip, commit object.ID) (tagged time.Time, err error) {
 	id, err := object.ParseID(tip.Tag)
 	if err != nil {
-		return nil, tagged, err
+		return tagged, err
 	}
 	for range maxTagChain {
-		info, raw, err := s.cache.tag(id)
+		info, err := s.cache.tag(id)
 		if err != nil {
-			return nil, tagged, err
+			return tagged, err
 		}
-		if body == nil {
-			body, tagged = raw, info.Tagged
+		if tagged.IsZero() {
+			tagged = info.Tagged
 		}
 		if info.Type != object.Tag {
 			if info.Object != commit || info.Type != object.Commit {
-				return nil, tagged, godwit.Fail(godwit.CodeBadObject, nil,
+				return tagged, godwit.Fail(godwit.CodeBadObject, nil,
 					"the tag "+tip.Ref+" names "+info.Object.String()+", and the host says "+tip.Commit, "the host or somebody between lies, or the tag is damaged")
 			}
-			return body, tagged, nil
+			return tagged, nil
 		}
 		id = info.Object
 	}
-	return nil, tagged, godwit.Fail(godwit.CodeBadObject, nil, "the tag "+tip.Ref+" names a tag that names a tag, and so on", "tag the commit itself")
+	return tagged, godwit.Fail(godwit.CodeBadObject, nil, "the tag "+tip.Ref+" names a tag that names a tag, and so on", "tag the commit itself")
 }

@@ -3,6 +3,7 @@ package git
 import (
 	"context"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -168,28 +169,121 @@ func TestRefs(t *testing.T) {
 	}
 }
 
-func TestVersions(t *testing.T) {
-	order := []string{"0.9", "v0.10.0", "1.0.0", "v1.0.1", "1.2", "1.10", "v10.0.0", "123456789012345678.0.0"}
-	for i := 1; i < len(order); i++ {
-		a, ok := parseVersion(order[i-1])
-		b, ok2 := parseVersion(order[i])
-		if !ok || !ok2 || a.compare(b) >= 0 || b.compare(a) <= 0 || a.compare(a) != 0 {
-			t.Errorf("%s and %s", order[i-1], order[i])
-		}
+// statement is the tag object that Release brings for what the device follows.
+func (w *world) statement() string {
+	w.t.Helper()
+	s := w.source()
+	defer s.Close()
+	tip, err := s.Tip(context.Background())
+	if err != nil {
+		w.t.Fatal(err)
 	}
-	for _, s := range []string{"", "v", "1", "v1", "1.2.3.4", "01.2.3", "1.2.x", "1..2", "1.2.3-", "1.2.3-a..b", "1.2.3+", "v1.2.3+ü", "vv1.2.3", "1.2.3_4"} {
-		if _, ok := parseVersion(s); ok {
-			t.Errorf("%q is a version", s)
-		}
+	rel, err := s.Release(context.Background(), tip)
+	if err != nil || rel.Statement.Form != godwit.TagStatement {
+		w.t.Fatalf("%+v, %v", rel, err)
 	}
-	for s, pre := range map[string]bool{"1.2.3-rc.1": true, "1.2.3-rc.1+b.2": true, "1.2.3+b-2": false} {
-		if v, ok := parseVersion(s); !ok || v.pre != pre {
-			t.Errorf("%q: %+v, %v", s, v, ok)
-		}
+	b := make([]byte, rel.Statement.Size)
+	if _, err := rel.Statement.Body.ReadAt(b, 0); err != nil && err != io.EOF {
+		w.t.Fatal(err)
+	}
+	return string(b)
+}
+
+// The tag object comes alone, before anything else, also one that names a tag.
+func TestStatement(t *testing.T) {
+	for _, o := range []worldOptions{{}, {host: githost.Config{NoFilter: true}}, {host: githost.Config{Version0: true}}} {
+		t.Run(o.name(), func(t *testing.T) {
+			w := newWorld(t, o)
+			commit := w.commit(bigTree(50, 1))
+			if _, err := w.repo.Tag("v1.0.0", commit, "the first"); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := w.repo.Git("tag", "--annotate", "-m", "outer", "v1.0.1", "v1.0.0"); err != nil {
+				t.Fatal(err)
+			}
+			w.cfg.Branch, w.cfg.Signed = "", true
+			for _, tag := range []string{"v1.0.0", "v1.0.1"} {
+				w.cfg.Tag = tag
+				want, err := w.repo.Git("cat-file", "tag", tag)
+				if err != nil {
+					t.Fatal(err)
+				}
+				var got string
+				bytes, _ := w.traffic(func() { got = w.statement() })
+				if got != want+"\n" || bytes > 3000 && !o.host.NoFilter && !o.host.Version0 {
+					t.Errorf("%q after %d bytes", got, bytes)
+				}
+				if again, _ := w.traffic(func() { got = w.statement() }); got != want+"\n" || again > 1500 {
+					t.Errorf("once more: %q after %d bytes", got, again)
+				}
+				if d := w.update(); d.Commit != commit || d.Time.IsZero() {
+					t.Errorf("%+v", d)
+				}
+			}
+		})
 	}
 }
 
-// A tag's raw bytes come with the release, also a tag that names a tag.
+// A channel is one ref: once it was seen, nothing else is asked for.
+func TestChannel(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	commit := w.commit(bigTree(5, 1))
+	for i := range 200 {
+		if _, err := w.repo.Tag(fmt.Sprintf("v1.%d.0", i), commit, "release"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.repo.Git("tag", "v2.0.0", commit)
+	w.cfg.Branch, w.cfg.Channel, w.cfg.Signed = "", "stable", true
+	ctx := context.Background()
+	ask := func() (tip godwit.Tip) {
+		s := w.source()
+		defer s.Close()
+		tip, err := s.Tip(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return tip
+	}
+	if tip := ask(); tip.Ref != "refs/tags/v1.199.0" || tip.Channel != "" {
+		t.Errorf("without a channel: %+v", tip)
+	}
+	if _, err := w.repo.Tag("channel/stable", commit, "Release: v1.7.0"); err != nil {
+		t.Fatal(err)
+	}
+	first, _ := w.traffic(func() {
+		if tip := ask(); tip.Ref != "refs/tags/channel/stable" || tip.Channel == "" || tip.Channel != tip.Tag || tip.Commit != commit {
+			t.Errorf("with a channel: %+v", tip)
+		}
+	})
+	then, requests := w.traffic(func() { ask() })
+	if then > 1000 || then > first/5 || requests > 1 {
+		t.Errorf("the second time: %d bytes in %d requests; the first time %d", then, requests, first)
+	}
+	s := w.source()
+	defer s.Close()
+	tip, err := s.Named(ctx, "v1.7.0")
+	if err != nil || tip.Ref != "refs/tags/v1.7.0" || tip.Commit != commit || tip.Channel != "" {
+		t.Errorf("%+v, %v", tip, err)
+	}
+	if _, err := s.Named(ctx, "v3.0.0"); godwit.CodeOf(err) != godwit.CodeNoRef {
+		t.Errorf("a release that is not there: %v", err)
+	}
+	st, err := s.Channel(ctx, ask())
+	if err != nil || st.Form != godwit.TagStatement {
+		t.Errorf("%+v, %v", st, err)
+	}
+	w.repo.Git("update-ref", "-d", "refs/tags/channel/stable")
+	if tip := ask(); tip.Ref != "refs/tags/v1.199.0" {
+		t.Errorf("a channel that is gone: %+v", tip)
+	}
+	w.cfg.Channel = "beta"
+	if _, err := w.source().Tip(ctx); godwit.CodeOf(err) != godwit.CodeNoRef {
+		t.Errorf("a channel that never was: %v", err)
+	}
+}
+
+// Tags, also one that names a tag.
 func TestTags(t *testing.T) {
 	w := newWorld(t, worldOptions{})
 	commit := w.commit(bigTree(5, 1))
@@ -198,9 +292,8 @@ func TestTags(t *testing.T) {
 	}
 	w.cfg.Branch, w.cfg.Tag = "", "v1.0.0"
 	rel := w.update()
-	want, err := w.repo.Git("cat-file", "tag", "v1.0.0")
-	if err != nil || string(rel.TagBody) != want+"\n" || rel.Commit != commit || rel.Version != "v1.0.0" {
-		t.Errorf("%+v, %v", rel, err)
+	if rel.Commit != commit || rel.Version != "v1.0.0" {
+		t.Errorf("%+v", rel)
 	}
 	// The same commit under another tag costs the tag alone.
 	if _, err := w.repo.Git("tag", "--annotate", "-m", "outer", "v1.0.1", "v1.0.0"); err != nil {
@@ -208,7 +301,7 @@ func TestTags(t *testing.T) {
 	}
 	w.cfg.Tag = "v1.0.1"
 	bytes, _ := w.traffic(func() { rel = w.update() })
-	if rel.Commit != commit || !strings.Contains(string(rel.TagBody), "outer") || bytes > 4000 {
+	if rel.Commit != commit || bytes > 4000 {
 		t.Errorf("%+v after %d bytes", rel, bytes)
 	}
 	// A tag of something that is no commit.

@@ -62,9 +62,10 @@ func ReadCommit(r io.Reader, f Format) (CommitInfo, error) {
 	return c, nil
 }
 
-// ReadTag reads an annotated tag, up to the end of its header.
-func ReadTag(raw []byte, f Format) (TagInfo, error) {
-	h := header{r: bufio.NewReaderSize(bytes.NewReader(raw), maxHeaderLine), kind: "tag"}
+// ReadTag reads an annotated tag, up to the end of its header. The rest of r is
+// left.
+func ReadTag(r io.Reader, f Format) (TagInfo, error) {
+	h := header{r: bufio.NewReaderSize(r, maxHeaderLine), kind: "tag"}
 	var t TagInfo
 	value, err := h.need("object")
 	if err == nil {

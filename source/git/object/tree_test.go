@@ -168,12 +168,12 @@ func TestCommits(t *testing.T) {
 const tagText = "object 1111111111111111111111111111111111111111\ntype commit\ntag v1.4.0\ntagger T <t@example.org> 1700000000 +0000\n\nmessage\n"
 
 func TestTags(t *testing.T) {
-	g, err := ReadTag([]byte(tagText), SHA1)
+	g, err := ReadTag(strings.NewReader(tagText), SHA1)
 	if err != nil || g.Object.String() != strings.Repeat("1", 40) || g.Type != Commit || g.Name != "v1.4.0" || g.Tagged.Unix() != 1700000000 {
 		t.Errorf("%+v, %v", g, err)
 	}
 	old := strings.Replace(tagText, "tagger T <t@example.org> 1700000000 +0000\n", "", 1)
-	if g, err := ReadTag([]byte(old), SHA1); err != nil || !g.Tagged.IsZero() {
+	if g, err := ReadTag(strings.NewReader(old), SHA1); err != nil || !g.Tagged.IsZero() {
 		t.Errorf("without tagger: %+v, %v", g, err)
 	}
 	for name, text := range map[string]string{
@@ -183,7 +183,7 @@ func TestTags(t *testing.T) {
 		"no name":      strings.Replace(tagText, "v1.4.0", "", 1),
 		"cut":          tagText[:60],
 	} {
-		if _, err := ReadTag([]byte(text), SHA1); godwit.CodeOf(err) != godwit.CodeBadObject {
+		if _, err := ReadTag(strings.NewReader(text), SHA1); godwit.CodeOf(err) != godwit.CodeBadObject {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -217,7 +217,7 @@ func FuzzCommit(f *testing.F) {
 func FuzzTag(f *testing.F) {
 	f.Add(tagText)
 	f.Fuzz(func(t *testing.T, text string) {
-		g, err := ReadTag([]byte(text), SHA1)
+		g, err := ReadTag(strings.NewReader(text), SHA1)
 		if err != nil && godwit.CodeOf(err) != godwit.CodeBadObject {
 			t.Errorf("%v has code %s", err, godwit.CodeOf(err))
 		}

@@ -1,0 +1,243 @@
+package trust
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/godwit-ota/godwit"
+	"github.com/godwit-ota/godwit/trust/sshsig"
+)
+
+// The namespaces of signatures (PROTOCOL.sshsig): Git's for tags, Godwit's own
+// for files, so that neither passes for the other.
+const (
+	TagNamespace  = "git"
+	FileNamespace = "godwit"
+)
+
+// maxTag bounds a tag object, which is read whole.
+const maxTag = 64 << 10
+
+// maxSignatures is how many signatures of one statement are looked at.
+const maxSignatures = 16
+
+// maxDetached bounds the signatures beside a file.
+const maxDetached = 64 << 10
+
+// A signer made a signature that is good, by a key that is allowed: if the time
+// is right, which is known only once the statement is read.
+type signer struct {
+	key   string // fingerprint
+	lines []sshsig.Signer
+	text  []byte // TagStatement: what comes before all signatures
+}
+
+// lists opens the lists in force: those that a release brought, as long as the
+// configuration is the one that they took the place of, else the configured.
+func (g *Gate) lists(m godwit.Memory) (allowed, revoked sshsig.List, err error) {
+	allowed, revoked = g.c.Allowed, g.c.Revoked
+	if m.Signers == "" && m.Revoked == "" || g.c.Kept == nil {
+		return allowed, revoked, nil
+	}
+	base, err := g.base()
+	if err != nil || base != m.Base {
+		return allowed, revoked, err
+	}
+	if m.Signers != "" {
+		allowed = func() (io.ReadCloser, error) { return g.c.Kept(m.Signers) }
+	}
+	if m.Revoked != "" {
+		revoked = func() (io.ReadCloser, error) { return g.c.Kept(m.Revoked) }
+	}
+	return allowed, revoked, nil
+}
+
+// base is the digest of the configured lists.
+func (g *Gate) base() (string, error) {
+	h := sha256.New()
+	for _, l := range []sshsig.List{g.c.Allowed, g.c.Revoked} {
+		if l != nil {
+			f, err := l()
+			if err != nil {
+				return "", err
+			}
+			_, err = io.Copy(h, f)
+			f.Close()
+			if err != nil {
+				return "", godwit.Fail(godwit.CodeIO, err, "the configured lists of keys cannot be read", "look at trust.allowed_signers and trust.revoked_keys")
+			}
+		}
+		h.Write([]byte{0})
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// Adopt judges the lists of keys that an admitted release brought, which
+// m.Signers and m.Revoked name, and gives the memory to go on with. It refuses a
+// list that nobody could sign under, CodeBadStatement.
+func (g *Gate) Adopt(m godwit.Memory) (godwit.Memory, error) {
+	var err error
+	if m.Base, err = g.base(); err != nil {
+		return m, err
+	}
+	allowed, revoked, err := g.lists(m)
+	if err == nil {
+		err = sshsig.CheckSigners(allowed)
+	}
+	if err == nil && revoked != nil {
+		err = sshsig.Revoked(revoked, sshsig.PublicKey{})
+	}
+	if err != nil {
+		return m, godwit.Fail(godwit.CodeBadStatement, err, "the release brings lists of keys under which no further release could be signed", "mend "+godwit.SignersPath+" and "+godwit.RevokedPath+" and release again")
+	}
+	return m, nil
+}
+
+// signatures finds the good signatures of allowed keys below a statement. There
+// is at least one when it returns nil. What was wrong with others counts only
+// if not enough are left.
+func (g *Gate) signatures(st godwit.Statement, m godwit.Memory, what string) ([]signer, error) {
+	signers, err := g.goodSignatures(st, m, what)
+	if err != nil {
+		return nil, g.step("signature", "", err)
+	}
+	return signers, nil
+}
+
+func (g *Gate) goodSignatures(st godwit.Statement, m godwit.Memory, what string) ([]signer, error) {
+	var text, blocks []byte
+	namespace := FileNamespace
+	switch st.Form {
+	case godwit.NoStatement:
+		return nil, godwit.Fail(godwit.CodeUnsigned, nil, what+" is not signed: the host names a commit and no signed tag", "release it with godwit tag, and follow a tag or a channel")
+	case godwit.TagStatement:
+		namespace = TagNamespace
+		if st.Size > maxTag {
+			return nil, godwit.Fail(godwit.CodeLimit, nil, "the tag of "+what+" is larger than 64 KiB", "")
+		}
+		b := make([]byte, st.Size)
+		if n, err := st.Body.ReadAt(b, 0); n < len(b) {
+			return nil, godwit.Fail(godwit.CodeIO, err, "the tag of "+what+" cannot be read", "")
+		}
+		text, blocks = splitTag(b)
+	case godwit.FileStatement:
+		if blocks = st.Signatures; len(blocks) > maxDetached {
+			return nil, godwit.Fail(godwit.CodeLimit, nil, "the signatures of "+what+" have more than 64 KiB", "")
+		}
+	}
+	if st.Form == godwit.FileStatement {
+		blocks = bytes.TrimLeft(blocks, "\r\n\t ")
+	}
+	if len(blocks) == 0 {
+		hint := "sign it: godwit tag does"
+		if k := otherSignature(text); k != "" {
+			hint = "its signature is an " + k + " one; SSH keys count here: git config gpg.format ssh, or godwit tag"
+		}
+		return nil, godwit.Fail(godwit.CodeUnsigned, nil, what+" is not signed", hint)
+	}
+	allowed, revoked, err := g.lists(m)
+	if err != nil {
+		return nil, err
+	}
+	var good []signer
+	var first error
+	for n := 0; len(blocks) > 0; n++ {
+		if n == maxSignatures {
+			return nil, godwit.Fail(godwit.CodeLimit, nil, what+" has more than "+strconv.Itoa(maxSignatures)+" signatures", "")
+		}
+		sig, rest, err := sshsig.Parse(blocks)
+		if err != nil {
+			// Where one ends and the next begins is no longer known.
+			return nil, err
+		}
+		message := io.NewSectionReader(st.Body, 0, st.Size)
+		if st.Form == godwit.TagStatement {
+			// It covers all that comes before it, earlier signatures included.
+			message = io.NewSectionReader(st.Body, 0, st.Size-int64(len(blocks)))
+		} else {
+			rest = bytes.TrimLeft(rest, "\r\n\t ")
+		}
+		blocks = rest
+		s, err := check(sig, message, namespace, allowed, revoked)
+		if err != nil {
+			if first == nil {
+				first = err
+			}
+			continue
+		}
+		s.text = text
+		good = append(good, s)
+	}
+	if len(good) == 0 {
+		return nil, first
+	}
+	return good, nil
+}
+
+// check looks at one signature: is the key allowed, not revoked, and the
+// signature good. Cheap questions come first.
+func check(sig *sshsig.Signature, message io.Reader, namespace string, allowed, revoked sshsig.List) (signer, error) {
+	lines, err := sshsig.Find(allowed, sig.Key, namespace)
+	if err == nil && revoked != nil {
+		err = sshsig.Revoked(revoked, sig.Key)
+	}
+	if err == nil {
+		err = sig.Verify(message, namespace)
+	}
+	return signer{key: sig.Key.Fingerprint(), lines: lines}, err
+}
+
+// count checks that enough distinct signers were allowed at the time at, and
+// names them. Two keys of one name are one signer, and so are two names for one
+// key.
+func (g *Gate) count(signers []signer, at time.Time, what string) ([]string, error) {
+	if g.c.Mode != Signed {
+		return nil, nil
+	}
+	var names []string
+	keys := map[string]bool{}
+	for _, s := range signers {
+		for _, l := range s.lines {
+			if !l.ValidAt(at) || keys[s.key] || contains(names, l.Principal) {
+				continue
+			}
+			names, keys[s.key] = append(names, l.Principal), true
+			break
+		}
+	}
+	if len(names) == 0 {
+		return nil, g.step("signature", "", godwit.Fail(godwit.CodeUnknownSigner, nil,
+			what+" is signed with the key "+signers[0].key+", which was not allowed to sign on "+day(at), "look at valid-after and valid-before in the list of allowed signers"))
+	}
+	g.step("signature", "signed by "+join(names), nil)
+	var err error
+	if len(names) < g.c.Threshold {
+		err = godwit.Fail(godwit.CodeThreshold, nil, what+" is signed by "+strconv.Itoa(len(names))+" of the "+strconv.Itoa(g.c.Threshold)+" signers that this device asks for: "+join(names),
+			"have others sign it too: godwit tag --cosign")
+	}
+	return names, g.step("threshold", strconv.Itoa(len(names))+" of "+strconv.Itoa(g.c.Threshold)+" signers", err)
+}
+
+func contains(list []string, s string) bool {
+	for _, x := range list {
+		if x == s {
+			return true
+		}
+	}
+	return false
+}
+
+func join(names []string) string {
+	s := ""
+	for i, n := range names {
+		if i > 0 {
+			s += ", "
+		}
+		s += n
+	}
+	return s
+}
