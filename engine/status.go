@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/godwit-ota/godwit"
 	"github.com/godwit-ota/godwit/store"
 )
 
@@ -20,10 +21,20 @@ type Status struct {
 	Trial     store.Trial
 	TrialLeft time.Duration // of an open trial's time, in this boot
 	Rejected  []store.Rejection
-	LastCheck Remark // Text is the result, Key the commit that the source named
-	LastError Remark // Key is the code
+	Memory    godwit.Memory
+	Channel   Channel // what it said at the last check; zero without one
+	LastCheck Remark  // Text is the result, Key the commit that the source named
+	LastError Remark  // Key is the code
 	Health    Remark
 	Hooks     []Remark // Key is the name
+}
+
+// A Channel is what a channel said.
+type Channel struct {
+	Name     string
+	Release  string
+	NotAfter time.Time // zero for ever
+	Expired  bool
 }
 
 // A Remark is something that happened.
@@ -52,15 +63,22 @@ func (e *Engine) Status() (Status, error) {
 		Layout: e.Store.Layout(), Policy: e.Gate.Policy(),
 		Running: r.Running, Previous: r.Previous, Older: r.Older,
 		Settled: r.Settled || r.Running.IsZero(), Damaged: e.Store.Damaged(),
-		Trial: r.Trial, Rejected: r.Rejected,
+		Trial: r.Trial, Rejected: r.Rejected, Memory: r.Memory,
 		LastCheck: remark("check", ".commit", ".result"),
 		LastError: remark("error", ".code", ".text"),
 		Health:    remark("health", ".result", ".result"),
 	}
+	if s.Channel = (Channel{Name: n["channel.name"], Release: n["channel.release"]}); n["channel.not_after"] != "" {
+		if at, err := strconv.ParseInt(n["channel.not_after"], 10, 64); err == nil {
+			s.Channel.NotAfter = time.Unix(at, 0).UTC()
+			now, _ := e.now(r.Memory)
+			s.Channel.Expired = now.After(s.Channel.NotAfter)
+		}
+	}
 	if r.Trial.Open {
 		s.TrialLeft = max(e.left(r.Trial), 0)
 	}
-	for _, h := range []string{"pre_switch", "post_switch", "post_rollback"} {
+	for _, h := range []string{"pre_switch", "post_switch", "pre_rollback", "post_rollback"} {
 		m := remark("hook."+h, ".name", ".result")
 		if !m.At.IsZero() {
 			m.Key = h

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -320,6 +321,15 @@ func shortName(t godwit.Tip) string {
 // plan makes the plan for an admitted release.
 func (e *Engine) plan(rel godwit.Described, objects *store.Objects) (*plan.Plan, store.Survey, error) {
 	s := e.Store
+	rules := e.Rules
+	if s.Layout() == store.InPlace { // with slots, a tree holds nothing but its release
+		rules.Delete = slices.Clone(rules.Delete)
+		for _, p := range rel.Deletes {
+			if rules.Permits(p) {
+				rules.Delete = append(rules.Delete, p)
+			}
+		}
+	}
 	traits, err := s.Traits()
 	if err != nil {
 		return nil, store.Survey{}, err
@@ -329,12 +339,12 @@ func (e *Engine) plan(rel godwit.Described, objects *store.Objects) (*plan.Plan,
 	}
 	in := plan.Input{
 		From: s.Record().Running.ID, To: rel.ID(), Release: withoutKeyLists(rel.Listing),
-		Rules: e.Rules, Limits: e.Limits,
+		Rules: rules, Limits: e.Limits,
 		Names:   plan.Names{FoldCase: !traits.CaseSensitive, Windows: !traits.AnyName},
 		InPlace: s.Layout() == store.InPlace, Copies: !traits.Links,
 		Reserved: s.Reserved, Has: objects.Has, Free: s.Free(),
 	}
-	survey, err := s.Survey(plan.Target(in), e.Rules)
+	survey, err := s.Survey(plan.Target(in), rules)
 	if err != nil {
 		return nil, survey, err
 	}
