@@ -49,31 +49,23 @@ type Signature struct {
 // follows the line that ends it. The key is taken apart, and if it is a
 // certificate, its authority's signature is verified.
 //
-// It fails with CodeBadSignature. Beyond what OpenSSH asks for, the lines of
-// the armor stand alone, nothing is reserved, and numbers are in their shortest
+// It fails with CodeBadSignature. Beyond what OpenSSH asks for, nothing stands
+// behind the last line, nothing is reserved, and numbers are in their shortest
 // form.
 func Parse(armored []byte) (sig *Signature, rest []byte, err error) {
-	body, ok := bytes.CutPrefix(armored, []byte(Begin))
+	body, ok := bytes.CutPrefix(armored, []byte(Begin+"\n"))
 	if !ok {
-		return nil, nil, malformed("it does not begin with " + Begin)
+		return nil, nil, malformed("its first line is not " + Begin)
 	}
-	body, rest, ok = bytes.Cut(body[:min(len(body), MaxBlock)], []byte("\n"+end))
+	body, _, ok = bytes.Cut(body[:min(len(body), MaxBlock)], []byte("\n"+end))
 	if !ok {
 		return nil, nil, malformed("there is no " + end)
 	}
-	rest = armored[len(Begin)+len(body)+1+len(end):]
-	body, tail := bytes.TrimPrefix(body, []byte("\r")), bytes.TrimPrefix(rest, []byte("\r"))
-	switch {
-	case len(tail) > 0 && tail[0] == '\n':
-		rest = tail[1:]
-	case len(tail) > 0:
+	rest = armored[len(Begin)+1+len(body)+1+len(end):]
+	if len(rest) > 0 && rest[0] != '\n' {
 		return nil, nil, malformed("something stands behind " + end)
-	default:
-		rest = tail
 	}
-	if len(body) == 0 || body[0] != '\n' {
-		return nil, nil, malformed("something stands behind " + Begin)
-	}
+	rest = rest[min(1, len(rest)):]
 	blob := make([]byte, base64.StdEncoding.DecodedLen(len(body)))
 	n, err := base64.StdEncoding.Strict().Decode(blob, body)
 	if err != nil {

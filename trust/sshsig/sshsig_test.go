@@ -329,3 +329,12 @@ func dearmor(t testing.TB, armored string) []byte {
 	}
 	return blob
 }
+
+func decode(t testing.TB, s string) []byte {
+	t.Helper()
+	b, err := base64.StdEncoding.DecodeString(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
