@@ -129,7 +129,7 @@ var Keys = []Key{
 		Doc:   "github, gitea, gitlab and web: the longest pause between two tries.",
 		field: func(c *Config) any { return &c.Source.MaxBackoff }},
 	{Section: "source", Name: "force", Example: `true`,
-		Doc:   "Install what the source names even when it runs already, at every `godwit update`. It is for finding faults, and costs a download each time.",
+		Doc:   "Install what the source names even when it runs already, at every `godwit update`: what is missing is fetched, and the application is restarted.",
 		field: func(c *Config) any { return &c.Source.Force }},
 	{Section: "source", Name: "lfs", Example: `true`,
 		Doc:   "Fetch the objects behind Git LFS pointers. Otherwise the pointers themselves are installed, as Git stores them.",

@@ -124,6 +124,7 @@ func (c *command) loadConfig() (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.verbose = c.verbose || cfg.Device.Verbose && !c.quiet
 	for _, w := range cfg.Warnings {
 		c.printer().Warn(w)
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/godwit-ota/godwit"
+	"github.com/godwit-ota/godwit/config"
 	"github.com/godwit-ota/godwit/engine"
 	"github.com/godwit-ota/godwit/internal/jsontext"
 	"github.com/godwit-ota/godwit/internal/term"
@@ -19,9 +20,9 @@ func (c *command) deviceVerbs() []verb {
 	return []verb{c.initVerb(), c.checkVerb(), c.updateVerb(), c.statusVerb(), c.confirmVerb(), c.rollbackVerb(), c.recoverVerb(), c.verifyVerb()}
 }
 
-// withEngine makes the engine that the configuration describes and gives it to
+// withDevice opens the device that the configuration describes and gives it to
 // fn.
-func (c *command) withEngine(fn func(*engine.Engine) error) error {
+func (c *command) withDevice(fn func(*config.Config, *device) error) error {
 	cfg, err := c.loadConfig()
 	if err != nil {
 		return err
@@ -31,7 +32,12 @@ func (c *command) withEngine(fn func(*engine.Engine) error) error {
 		return err
 	}
 	defer d.close()
-	return fn(d.engine)
+	return fn(cfg, d)
+}
+
+// withEngine is withDevice for those that need no more than its engine.
+func (c *command) withEngine(fn func(*engine.Engine) error) error {
+	return c.withDevice(func(_ *config.Config, d *device) error { return fn(d.engine) })
 }
 
 // versionFields is a version as JSON: null for none.
@@ -40,7 +46,7 @@ func versionFields(v store.Version) jsontext.Fields {
 		return nil
 	}
 	return jsontext.Fields{{Name: "commit", Value: v.ID}}.With("ref", v.Ref).With("name", v.Name).With("tag", v.Tag).
-		With("time", stamp(v.Time)).With("since", stamp(v.At)).With("policy", v.Policy)
+		With("time", stamp(v.Time)).With("since", stamp(v.At)).With("policy", v.Policy).With("signers", v.Signers)
 }
 
 // title names a version for people.
@@ -166,27 +172,46 @@ func because(reason string) string {
 func (c *command) updateVerb() verb {
 	var opt engine.UpdateOptions
 	return verb{
-		name: "update", use: "[--dry-run] [--force]", short: "fetch the newest version, switch to it, and see whether it works",
+		name: "update", use: "[--dry-run] [--force] [--forget]", short: "fetch the newest version, switch to it, and see whether it works",
 		long: "Ask for something newer, fetch what is missing, switch to it, restart the application, and wait until the new version has proved that it works. If it does not, the old version comes back, and this release is not tried again.\n\n" +
-			"An update that is interrupted, even by a power cut, leaves the old version or the new one; the next run goes on from what was already fetched.",
+			"An update that is interrupted, even by a power cut, leaves the old version or the new one; the next run goes on from what was already fetched.\n\n" +
+			"A release that may not be installed is refused with exit code 4 and leaves nothing behind: not signed by those who may, older than what was installed before, for another product.",
 		examples: []string{"godwit update", "godwit update --dry-run", "godwit update --json >>/var/log/godwit.jsonl"},
 		exits:    []int{0, 1, 2, 4, 5, 6, 7},
 		flags: func(f *pflag.FlagSet) {
 			f.BoolVarP(&opt.DryRun, "dry-run", "n", false, "print the plan: files, bytes and why; install nothing")
-			f.BoolVarP(&opt.Force, "force", "f", false, "install even what runs already, or what failed here before")
+			f.BoolVarP(&opt.Force, "force", "f", false, "install even what runs already, what failed here before, or what the channel holds back from this device")
+			f.BoolVar(&opt.Forget, "forget", false, "let go of what this device remembers: the highest version, the channel's number and the keys that releases brought; the checks begin anew with the configuration's keys")
 		},
 		run: func(ctx context.Context, _ string) error {
-			return c.withEngine(func(e *engine.Engine) error {
-				r, err := e.Update(ctx, opt)
+			return c.withDevice(func(cfg *config.Config, d *device) error {
+				r, err := d.update(ctx, cfg, opt)
 				if err == nil && opt.DryRun && r.Plan != nil {
 					if err := c.printer().Plan(r.Plan, title(r.From), title(r.To)); err != nil {
 						return err
 					}
 				}
+				if !opt.DryRun {
+					err = d.leaveError(cfg.Tree.ErrorFile, err)
+				}
 				return c.result("update", r, err)
 			})
 		},
 	}
+}
+
+// update is the engine's, with what only the configuration knows of.
+func (d *device) update(ctx context.Context, cfg *config.Config, opt engine.UpdateOptions) (engine.Result, error) {
+	if need, free := int64(cfg.Limits.RequireFree), d.store.Free(); free >= 0 && free < need {
+		return engine.Result{}, godwit.Fail(godwit.CodeDiskFull, nil, "the disk has "+plan.Bytes(free)+" free, and limits.require_free asks for "+plan.Bytes(need),
+			"free some space, or lower limits.require_free")
+	}
+	r, err := d.engine.Update(ctx, opt)
+	if err == nil && r.Outcome == engine.UpToDate && cfg.Source.Force {
+		opt.Force = true
+		return d.engine.Update(ctx, opt)
+	}
+	return r, err
 }
 
 func (c *command) confirmVerb() verb {

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -20,7 +21,9 @@ import (
 
 // initFlags are the flags of init that become keys of the file.
 type initFlags struct {
+	from, kind                                      string
 	url, branch, tag, channel, layout, trust, token string
+	signers, product                                string
 	healthCommand, healthURL, unit                  string
 	within                                          string
 	allow, ignore                                   []string
@@ -32,17 +35,21 @@ func (c *command) initVerb() verb {
 	return verb{
 		name: "init", use: "[--url URL] [--root FOLDER] …", short: "write a configuration file",
 		long: "Write a configuration file with a comment on each key, godwit.toml unless --config names another. On a terminal it asks for what the flags do not say.\n\n" +
-			"This version cannot check who made a release, so --trust none has to be said: whoever can push to the repository decides what this device runs.",
+			"Say with --trust who decides what this device runs. With signed it installs only what the keys in --allowed-signers have signed for --product. With none nothing checks who made a release: whoever can push to the repository decides.\n\n" +
+			"With --from a file of the reference updater (ota_config.json, .yaml or .toml) is written in Godwit's own form, and means the same but for what other flags change.",
 		examples: []string{
 			"godwit init",
-			"godwit init --url https://git.example.org/acme/station.git --branch main --root /srv/station --trust none",
-			"godwit init --url git@git.example.org:acme/station.git --channel stable --root /srv/station --unit station.service --trust none --check"},
+			"godwit init --url https://git.example.org/acme/station.git --root /srv/station --trust signed --allowed-signers /etc/godwit/allowed_signers --product station",
+			"godwit init --url git@git.example.org:acme/station.git --branch main --root /srv/station --unit station.service --trust none --check",
+			"godwit init --from ota_config.json --config /etc/godwit/godwit.toml"},
 		exits: []int{0, 1, 2, 6},
 		flags: func(l *pflag.FlagSet) {
-			l.StringVar(&f.url, "url", "", "`URL`; the Git repository: a URL, user@host:path or a path")
+			l.StringVar(&f.from, "from", "", "`FILE`; of the reference updater, to be written in Godwit's form")
+			l.StringVar(&f.kind, "type", "", "`git|github|gitea|gitlab|web`; how the source is spoken to (default git)")
+			l.StringVar(&f.url, "url", "", "`URL`; the Git repository: a URL, user@host:path or a path; or a published folder")
 			l.StringVar(&f.branch, "branch", "", "follow the newest commit of branch `NAME`")
 			l.StringVar(&f.tag, "tag", "", "stay on the tag `NAME`")
-			l.StringVar(&f.channel, "channel", "", "follow releases: `stable` is the highest version tag")
+			l.StringVar(&f.channel, "channel", "", "follow releases: the channel `NAME`; stable is the highest version tag where no channel of this name is signed")
 			l.StringVar(&f.token, "token", "", "`TOKEN`; for access; better env:NAME or file:PATH")
 			l.StringVar(&f.layout, "layout", "", "`slots|in-place`; a folder for each version, or files replaced where they are")
 			l.StringArrayVar(&f.allow, "allow", nil, "`PATH`; install only this file or folder; may be repeated")
@@ -51,7 +58,9 @@ func (c *command) initVerb() verb {
 			l.StringVar(&f.healthCommand, "health-command", "", "a version works when `COMMAND` ends with 0")
 			l.StringVar(&f.healthURL, "health-url", "", "a version works when `URL` answers with 2xx")
 			l.StringVar(&f.within, "within", "", "`TIME`; how long a version has for that (default 2m)")
-			l.StringVar(&f.trust, "trust", "", "`none`; nothing checks who made a release")
+			l.StringVar(&f.trust, "trust", "", "`signed|hmac|none`; who decides what this device runs")
+			l.StringVar(&f.signers, "allowed-signers", "", "`FILE`; the keys that releases are accepted from")
+			l.StringVar(&f.product, "product", "", "`NAME`; the product that releases must be for")
 			l.BoolVar(&f.check, "check", false, "ask the repository whether it answers before writing")
 			l.BoolVar(&f.force, "force", false, "overwrite an existing file")
 		},
@@ -68,19 +77,31 @@ func (c *command) init(ctx context.Context, f initFlags) error {
 		return exists(name)
 	}
 	root := c.root
-	asked := term.IsTerminal(c.stdin) && !c.json
-	if asked {
-		if err := c.ask(&f, &root); err != nil {
+	values := config.Values{}
+	if f.from != "" {
+		cfg, err := config.Load(f.from, config.Options{Root: root})
+		if err != nil {
 			return err
 		}
-	}
-	for _, need := range []struct{ flag, value, hint string }{
-		{"--url", f.url, "give the Git repository, for example --url https://git.example.org/acme/station.git"},
-		{"--root", root, "give the folder to install into, for example --root /srv/station"},
-		{"--trust", f.trust, "say --trust none: this version cannot check who made a release"},
-	} {
-		if need.value == "" {
-			return godwit.Fail(godwit.CodeUsage, nil, "init needs "+need.flag, need.hint)
+		for _, w := range cfg.Warnings {
+			c.printer().Warn(w)
+		}
+		values = cfg.Values()
+		root = string(cfg.Tree.Root)
+	} else {
+		if term.IsTerminal(c.stdin) && !c.json {
+			if err := c.ask(&f, &root); err != nil {
+				return err
+			}
+		}
+		for _, need := range []struct{ flag, value, hint string }{
+			{"--url", f.url, "give the Git repository, for example --url https://git.example.org/acme/station.git"},
+			{"--root", root, "give the folder to install into, for example --root /srv/station"},
+			{"--trust", f.trust, "say --trust signed --allowed-signers FILE --product NAME; or --trust none, and whoever can push to the repository decides what this device runs"},
+		} {
+			if need.value == "" {
+				return godwit.Fail(godwit.CodeUsage, nil, "init needs "+need.flag, need.hint)
+			}
 		}
 	}
 	root, err := filepath.Abs(root)
@@ -93,25 +114,12 @@ func (c *command) init(ctx context.Context, f initFlags) error {
 			return err
 		}
 	}
-	values := config.Values{"source.url": f.url, "trust.mode": f.trust, "tree.root": root}
-	for key, v := range map[string]string{
-		"source.branch": f.branch, "source.tag": f.tag, "source.channel": f.channel, "source.token": f.token,
-		"tree.layout": f.layout, "confirm.command": f.healthCommand, "confirm.url": f.healthURL, "confirm.within": f.within,
-		"restart.unit": f.unit,
-	} {
-		if v != "" {
-			values[key] = v
+	if f.signers != "" {
+		if f.signers, err = filepath.Abs(f.signers); err != nil {
+			return err
 		}
 	}
-	if f.unit != "" && f.healthCommand == "" && f.healthURL == "" {
-		values["confirm.unit"] = f.unit
-	}
-	if len(f.allow) > 0 {
-		values["tree.allow"] = f.allow
-	}
-	if len(f.ignore) > 0 {
-		values["tree.ignore"] = f.ignore
-	}
+	f.values(values, root)
 	var text strings.Builder
 	if err := config.Write(&text, name, values); err != nil {
 		return err
@@ -136,8 +144,10 @@ func (c *command) init(ctx context.Context, f initFlags) error {
 		p.Printf("the repository answers: %s\n", named(refName(tip.Ref), tip.Commit))
 	}
 	mode := fs.FileMode(0o644)
-	if f.token != "" {
-		mode = 0o600
+	for _, secret := range []string{"source.token", "source.password", "source.bearer", "trust.key"} {
+		if values[secret] != nil {
+			mode = 0o600
+		}
 	}
 	if err := writeFile(name, text.String(), mode, f.force); err != nil {
 		return err
@@ -145,8 +155,7 @@ func (c *command) init(ctx context.Context, f initFlags) error {
 	p.Emit(jsontext.Fields{{Name: "type", Value: "init"}, {Name: "file", Value: name}, {Name: "root", Value: root}})
 	p.Printf(`wrote %s
 
-Nothing checks who made a release (trust.mode is "none"): whoever can push to
-the repository decides what this device runs.
+%s
 
 Next:
   godwit update --dry-run    show what would be installed
@@ -155,8 +164,55 @@ Next:
 
 Run "godwit recover" at boot, before the application starts, and "godwit update"
 from a timer.
-`, name)
+`, name, trustText(cfg))
 	return nil
+}
+
+// values sets the keys that flags were given for.
+func (f *initFlags) values(v config.Values, root string) {
+	v["tree.root"] = root
+	if f.branch+f.tag+f.channel != "" {
+		delete(v, "source.branch")
+		delete(v, "source.tag")
+		delete(v, "source.channel")
+	}
+	if f.trust != "" {
+		delete(v, "trust.key")
+	}
+	if f.unit != "" {
+		delete(v, "restart.reboot")
+	}
+	for key, text := range map[string]string{
+		"source.type": f.kind, "source.url": f.url,
+		"source.branch": f.branch, "source.tag": f.tag, "source.channel": f.channel, "source.token": f.token,
+		"trust.mode": f.trust, "trust.allowed_signers": f.signers, "trust.product": f.product,
+		"tree.layout": f.layout, "confirm.command": f.healthCommand, "confirm.url": f.healthURL, "confirm.within": f.within,
+		"restart.unit": f.unit,
+	} {
+		if text != "" {
+			v[key] = text
+		}
+	}
+	if f.unit != "" && f.healthCommand == "" && f.healthURL == "" {
+		v["confirm.unit"] = f.unit
+	}
+	if len(f.allow) > 0 {
+		v["tree.allow"] = f.allow
+	}
+	if len(f.ignore) > 0 {
+		v["tree.ignore"] = f.ignore
+	}
+}
+
+// trustText says aloud what was decided about trust.
+func trustText(cfg *config.Config) string {
+	switch cfg.Trust.Mode {
+	case "signed":
+		return "This device installs only releases for the product " + strconv.Quote(cfg.Trust.Product) + " that are signed with a\nkey in " + string(cfg.Trust.AllowedSigners) + "."
+	case "hmac":
+		return "This device installs only releases whose manifest was made with its secret. The\nsecret is the same on every device, so whoever has one can make releases for all:\nsigned releases (trust.mode \"signed\") are better."
+	}
+	return "Nothing checks who made a release (trust.mode is \"none\"): whoever can push to\nthe repository decides what this device runs."
 }
 
 // ask fills in on a terminal what the flags did not say.
@@ -187,7 +243,7 @@ func (c *command) ask(f *initFlags, root *string) error {
 	}
 	if f.branch == "" && f.tag == "" && f.channel == "" {
 		var follow string
-		if err := question(&follow, "Follow: a branch's name, \"stable\" for the highest version tag, or empty for the default branch", ""); err != nil {
+		if err := question(&follow, "Follow: \"stable\" for signed releases, or a branch's name", "stable"); err != nil {
 			return err
 		}
 		if follow == "stable" {
@@ -202,16 +258,29 @@ func (c *command) ask(f *initFlags, root *string) error {
 	if err := question(&f.layout, "Layout: slots (each version a folder of its own) or in-place", "slots"); err != nil {
 		return err
 	}
-	if f.trust == "" {
-		fmt.Fprint(c.stderr, "\nThis version of Godwit cannot check who made a release: whoever can push to the\nrepository decides what this device runs.\n")
+	if f.trust == "" && f.branch == "" {
+		fmt.Fprint(c.stderr, "\nWho decides what this device runs? signed: only who holds a key that you name;\nnone: whoever can push to the repository.\n")
+		if err := question(&f.trust, "Trust: signed or none", "signed"); err != nil {
+			return err
+		}
+	} else if f.trust == "" {
+		fmt.Fprint(c.stderr, "\nNobody signs a branch: whoever can push to it decides what this device runs.\n")
 		var yes string
 		if err := question(&yes, "Write trust.mode = \"none\"? (yes or no)", "no"); err != nil {
 			return err
 		}
 		if yes != "yes" && yes != "y" {
-			return godwit.Fail(godwit.CodeRefused, nil, "not without a decision about trust", "nothing was written")
+			return godwit.Fail(godwit.CodeRefused, nil, "not without a decision about trust", "nothing was written; follow \"stable\" for signed releases")
 		}
 		f.trust = "none"
+	}
+	if f.trust == "signed" {
+		if err := question(&f.signers, "File with the keys of those who may sign", "/etc/godwit/allowed_signers"); err != nil {
+			return err
+		}
+		if err := question(&f.product, "Product that releases must be for", filepath.Base(*root)); err != nil {
+			return err
+		}
 	}
 	return nil
 }

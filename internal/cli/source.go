@@ -49,8 +49,9 @@ func (c *command) openSource(cfg *config.Config, fsys vfs.FS, folder string, rul
 	}
 	g := git.Config{
 		Remote: remote, Branch: cfg.Source.Branch, Tag: cfg.Source.Tag, Channel: cfg.Source.Channel,
-		State: fsys, Folder: folder,
+		State: fsys, Folder: folder, Signed: cfg.Trust.Mode == "signed",
 		SkipSubmodules: cfg.Tree.Submodules == "skip", LFS: cfg.Source.LFS,
+		Limits: git.Limits{Files: cfg.Limits.MaxTreeFiles},
 		Events: events,
 	}
 	if len(rules.Allow)+len(rules.Ignore)+len(rules.Shared) > 0 {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/godwit-ota/godwit"
 	"github.com/godwit-ota/godwit/config"
 	"github.com/godwit-ota/godwit/engine"
 	"github.com/godwit-ota/godwit/internal/jsontext"
@@ -36,40 +37,74 @@ func (c *command) statusVerb() verb {
 			if err != nil {
 				return err
 			}
-			root, s, err := c.status(cfg)
+			s, err := c.status(cfg)
 			if err != nil {
 				return err
 			}
-			c.printer().Emit(statusFields(root, s))
-			c.printer().Printf("%s", statusText(root, cfg.Confirm.Boots, s, time.Now()))
+			c.printer().Emit(statusFields(s))
+			c.printer().Printf("%s", statusText(s, time.Now()))
 			return nil
 		},
 	}
 }
 
+// A report is what status shows.
+type report struct {
+	engine.Status
+	root    string
+	boots   int // that a trial has
+	trust   config.Trust
+	memory  godwit.Memory
+	channel map[string]string // the notes of the last check about the channel
+	quota   string            // what the host still allows, "" if it does not say
+}
+
 // status asks the engine; a root that is not there yet is not made for it.
-func (c *command) status(cfg *config.Config) (root string, s engine.Status, err error) {
-	if root, err = filepath.Abs(string(cfg.Tree.Root)); err != nil {
-		return root, s, err
+func (c *command) status(cfg *config.Config) (s report, err error) {
+	s = report{boots: cfg.Confirm.Boots, trust: cfg.Trust}
+	if s.root, err = filepath.Abs(string(cfg.Tree.Root)); err != nil {
+		return s, err
 	}
-	if _, err := os.Stat(root); errors.Is(err, fs.ErrNotExist) {
-		return root, engine.Status{Layout: store.Layout(cfg.Tree.Layout), Policy: engine.TrustNone().Policy(), Settled: true}, nil
+	if _, err := os.Stat(s.root); errors.Is(err, fs.ErrNotExist) {
+		s.Status = engine.Status{Layout: store.Layout(cfg.Tree.Layout), Policy: cfg.Trust.Mode, Settled: true}
+		return s, nil
 	}
 	d, err := c.open(cfg)
 	if err != nil {
-		return root, s, err
+		return s, err
 	}
 	defer d.close()
-	s, err = d.engine.Status()
-	return root, s, err
+	if s.Status, err = d.engine.Status(); err != nil {
+		return s, err
+	}
+	s.memory, s.channel = d.store.Record().Memory, d.store.Notes()
+	return s, nil
 }
 
-func statusFields(root string, s engine.Status) jsontext.Fields {
+// notAfter is when the channel of the last check ends, zero for never.
+func (s report) notAfter() time.Time {
+	at, err := strconv.ParseInt(s.channel["channel.not_after"], 10, 64)
+	if err != nil {
+		return time.Time{}
+	}
+	return time.Unix(at, 0).UTC()
+}
+
+func statusFields(s report) jsontext.Fields {
 	var trial jsontext.Fields
 	if s.Trial.Open {
 		trial = jsontext.Fields{{Name: "boots_left", Value: s.Trial.BootsLeft}, {Name: "seconds_left", Value: s.TrialLeft.Seconds()}}
 	}
 	var older, rejected, hooks []jsontext.Fields
+	var channel, memory jsontext.Fields
+	if s.channel["channel.id"] != "" {
+		channel = jsontext.Fields{{Name: "name", Value: s.channel["channel.name"]}, {Name: "release", Value: s.channel["channel.release"]}}.
+			With("not_after", stamp(s.notAfter()))
+	}
+	if m := s.memory; m.Version != "" || m.Sequence > 0 || m.Signers+m.Revoked != "" {
+		memory = jsontext.Fields{}.With("product", m.Product).With("version", m.Version).With("time", stamp(m.Time)).
+			With("channel", m.Channel).With("sequence", int64(m.Sequence)).With("allowed_signers", m.Signers).With("revoked_keys", m.Revoked)
+	}
 	for _, v := range s.Older {
 		older = append(older, versionFields(v))
 	}
@@ -80,8 +115,8 @@ func statusFields(root string, s engine.Status) jsontext.Fields {
 		hooks = append(hooks, remarkFields(m, "name"))
 	}
 	return append(jsontext.Fields{
-		{Name: "type", Value: "status"}, {Name: "root", Value: root}, {Name: "layout", Value: string(s.Layout)}, {Name: "policy", Value: s.Policy},
-		{Name: "running", Value: versionFields(s.Running)}, {Name: "previous", Value: versionFields(s.Previous)}}.With("older", older),
+		{Name: "type", Value: "status"}, {Name: "root", Value: s.root}, {Name: "layout", Value: string(s.Layout)}, {Name: "policy", Value: s.Policy},
+		{Name: "running", Value: versionFields(s.Running)}, {Name: "previous", Value: versionFields(s.Previous)}}.With("older", older).With("product", s.trust.Product).With("channel", channel).With("memory", memory).With("quota", s.quota),
 		jsontext.Fields{
 			{Name: "settled", Value: s.Settled}, {Name: "damaged", Value: s.Damaged}, {Name: "trial", Value: trial}, {Name: "rejected", Value: rejected},
 			{Name: "last_check", Value: remarkFields(s.LastCheck, "commit")}, {Name: "last_error", Value: remarkFields(s.LastError, "code")},
@@ -102,12 +137,56 @@ func remarkFields(m engine.Remark, key string) jsontext.Fields {
 	return append(f, jsontext.Field{Name: "result", Value: m.Text}).With("output", m.Output)
 }
 
-// policies says aloud what a trust policy means.
-var policies = map[string]string{
-	"none": "nothing checks who made a release: trust.mode is \"none\"",
+// trustLine says aloud what a trust policy means.
+func (s report) trustLine() string {
+	switch t := s.trust; s.Policy {
+	case "none":
+		return "nothing checks who made a release: trust.mode is \"none\""
+	case "hmac":
+		return "manifests made with the secret trust.key, which every device has"
+	case "signed":
+		line := "releases for the product " + strconv.Quote(t.Product) + ", signed by "
+		if t.Threshold > 1 {
+			line += strconv.Itoa(t.Threshold) + " of those "
+		} else {
+			line += "one "
+		}
+		line += "in "
+		if s.memory.Signers != "" {
+			line += "the allowed_signers that a release brought"
+		} else {
+			line += string(t.AllowedSigners)
+		}
+		switch {
+		case s.memory.Revoked != "":
+			line += "\nand not in the revoked_keys that a release brought"
+		case t.RevokedKeys != "":
+			line += "\nand not in " + string(t.RevokedKeys)
+		}
+		return line
+	}
+	return s.Policy
 }
 
-func statusText(root string, boots int, s engine.Status, now time.Time) string {
+// channelLine tells what the channel said last.
+func (s report) channelLine(now time.Time) string {
+	line := s.channel["channel.name"]
+	if s.memory.Channel == line && s.memory.Sequence > 0 {
+		line += ", number " + strconv.FormatUint(s.memory.Sequence, 10)
+	}
+	line += ": " + s.channel["channel.release"]
+	end := s.notAfter()
+	switch {
+	case end.IsZero():
+	case now.After(end):
+		line += "\nEXPIRED since " + when(end, now) + ": nothing new is installed until somebody sets it again"
+	default:
+		line += ", good until " + when(end, now)
+	}
+	return line
+}
+
+func statusText(s report, now time.Time) string {
 	var b strings.Builder
 	row := func(head, format string, args ...any) {
 		text := strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "\n             ")
@@ -130,6 +209,9 @@ func statusText(root string, boots int, s engine.Status, now time.Time) string {
 		}
 		row("", "%s%s", s.Running.Ref, made)
 	}
+	if s.Running.Signers != "" {
+		row("", "signed by %s", s.Running.Signers)
+	}
 	if s.Damaged {
 		row("DAMAGED", "both copies of the record are damaged: Godwit no longer knows what is installed\nrun `godwit update` to install the release again; what runs now goes on running")
 	}
@@ -137,18 +219,23 @@ func statusText(root string, boots int, s engine.Status, now time.Time) string {
 		row("UNSETTLED", "a switch was interrupted: run `godwit recover` to finish it")
 	}
 	if s.Trial.Open {
-		row("trial", "not confirmed yet: %s left, and %s of %d", s.TrialLeft.Round(time.Second), boot(s.Trial.BootsLeft), boots)
+		row("trial", "not confirmed yet: %s left, and %s of %d", s.TrialLeft.Round(time.Second), boot(s.Trial.BootsLeft), s.boots)
 	}
 	row("previous", "%s", title(s.Previous))
 	for _, v := range s.Older {
 		row("", "%s", title(v))
 	}
-	trust := policies[s.Policy]
-	if trust == "" {
-		trust = s.Policy
+	row("trust", "%s", s.trustLine())
+	if s.channel["channel.id"] != "" {
+		row("channel", "%s", s.channelLine(now))
 	}
-	row("trust", "%s", trust)
-	row("tree", "%s, layout %s", root, s.Layout)
+	if v := s.memory.Version; v != "" && v != s.Running.Name {
+		row("newest", "%s was accepted before: nothing older is, unless a signed channel leads back", v)
+	}
+	row("tree", "%s, layout %s", s.root, s.Layout)
+	if s.quota != "" {
+		row("host", "%s", s.quota)
+	}
 	if m := s.LastCheck; m.At.IsZero() {
 		row("last check", "never")
 	} else {

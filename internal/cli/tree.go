@@ -21,7 +21,7 @@ const (
 
 // examples are those of the program as a whole.
 var examples = []string{
-	"godwit init --url https://git.example.org/acme/station.git --branch main --root /srv/station --trust none",
+	"godwit init",
 	"godwit update",
 	"godwit status",
 }
@@ -50,7 +50,7 @@ func (c *command) verbs() []verb {
 // completed as such, `a|b` as one of these.
 func (c *command) globalFlags() *pflag.FlagSet {
 	f := newFlags()
-	f.StringVarP(&c.configFile, "config", "c", c.configFile, "`FILE`; the configuration (default: godwit.toml, .yaml, .yml or .json here, then /etc/godwit/godwit.toml)")
+	f.StringVarP(&c.configFile, "config", "c", c.configFile, "`FILE`; the configuration (default: godwit.toml, .yaml, .yml or .json here, then ota_config.*, then /etc/godwit/godwit.toml)")
 	f.StringVarP(&c.root, "root", "r", c.root, "`FOLDER`; where to install, instead of tree.root of the configuration")
 	f.BoolVar(&c.json, "json", c.json, "print one JSON object a line")
 	f.BoolVarP(&c.quiet, "quiet", "q", c.quiet, "print warnings and errors only")
@@ -121,7 +121,7 @@ func (c *command) execute(ctx context.Context, args []string) error {
 	case n == 1:
 		arg = all.Arg(0)
 	}
-	defer c.printer().Done()
+	defer func() { c.printer().Done() }() // the configuration has a say in what it prints
 	return v.run(ctx, arg)
 }
 

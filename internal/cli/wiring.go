@@ -3,9 +3,12 @@ package cli
 import (
 	"context"
 	"errors"
+	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,8 +18,11 @@ import (
 	"github.com/godwit-ota/godwit/app"
 	"github.com/godwit-ota/godwit/config"
 	"github.com/godwit-ota/godwit/engine"
+	"github.com/godwit-ota/godwit/gate"
 	"github.com/godwit-ota/godwit/plan"
 	"github.com/godwit-ota/godwit/store"
+	"github.com/godwit-ota/godwit/trust"
+	"github.com/godwit-ota/godwit/trust/sshsig"
 	"github.com/godwit-ota/godwit/vfs"
 )
 
@@ -24,6 +30,7 @@ import (
 type device struct {
 	root   string
 	fs     *vfs.OSFS
+	store  *store.Store
 	source *lateSource
 	engine *engine.Engine
 }
@@ -56,13 +63,13 @@ func (c *command) open(cfg *config.Config) (*device, error) {
 		fsys.Close()
 		return nil, err
 	}
-	d := &device{root: root, fs: fsys}
+	d := &device{root: root, fs: fsys, store: st}
 	rules := plan.Rules{Allow: cfg.Tree.Allow, Ignore: cfg.Tree.Ignore, Delete: cfg.Tree.Delete, Shared: cfg.Tree.Shared, Symlinks: cfg.Tree.Symlinks}
 	if cfg.Source.LFS {
 		rules.Variant = "lfs"
 	}
 	m := &meter{events: events, off: cfg.Source.LFS} // LFS objects come one by one, with their sizes
-	d.source = &lateSource{meter: m, open: func() (openSource, error) {
+	d.source = &lateSource{meter: m, limits: cfg.Limits, open: func() (openSource, error) {
 		return c.openSource(cfg, fsys, st.StateFolder()+"/git", rules, m.event)
 	}}
 	tree := root
@@ -70,7 +77,7 @@ func (c *command) open(cfg *config.Config) (*device, error) {
 		tree = filepath.Join(root, store.Current)
 	}
 	d.engine = engine.New(engine.Config{
-		Store: st, Source: d.source, Gate: engine.TrustNone(), Rules: rules,
+		Store: st, Source: d.source, Gate: c.gate(cfg, st), Device: thisDevice(cfg.Device), Rules: rules,
 		App: app.New(app.Config{
 			Root: root, Tree: tree,
 			PreSwitch: cfg.Hooks.PreSwitch, PostSwitch: cfg.Hooks.PostSwitch, PostRollback: cfg.Hooks.PostRollback,
@@ -114,68 +121,91 @@ func thisBoot() (id string, uptime time.Duration) {
 	return id, time.Duration(ts.Nano())
 }
 
-// openSource is what a source offers beside the engine's methods.
-type openSource interface {
-	engine.Source
-	Transferred() (sent, received int64)
-	Close() error
+// thisDevice is who asks for a release.
+func thisDevice(cfg config.Device) gate.Device {
+	d := gate.Device{ID: cfg.ID}
+	for _, k := range slices.Sorted(maps.Keys(cfg.Labels)) {
+		d.Labels = append(d.Labels, godwit.Label{Key: k, Value: cfg.Labels[k]})
+	}
+	if d.ID == "" {
+		b, _ := os.ReadFile("/etc/machine-id") // machine-id(5)
+		d.ID = strings.TrimSpace(string(b))
+	}
+	if d.ID == "" {
+		d.ID, _ = os.Hostname()
+	}
+	return d
 }
 
-// A lateSource opens the source when it is first asked: most commands need no
-// network, and no secret either.
-type lateSource struct {
-	meter  *meter
-	open   func() (openSource, error)
-	source openSource
+// A lateGate is made when there is something to judge: most commands need
+// neither the lists of keys nor the secret.
+type lateGate struct {
+	policy string
+	open   func() (*trust.Gate, error)
+	gate   *trust.Gate
 }
 
-func (l *lateSource) get() (openSource, error) {
-	if l.source == nil {
-		s, err := l.open()
-		if err != nil {
-			return nil, err
+func (c *command) gate(cfg *config.Config, st *store.Store) *lateGate {
+	return &lateGate{policy: cfg.Trust.Mode, open: func() (*trust.Gate, error) {
+		t := trust.Config{
+			Mode: trust.Mode(cfg.Trust.Mode), Product: cfg.Trust.Product, Threshold: cfg.Trust.Threshold,
+			Allowed: listFile(cfg.Trust.AllowedSigners), Revoked: listFile(cfg.Trust.RevokedKeys), Kept: st.List,
+			Channel: cfg.Source.Channel,
 		}
-		l.source = s
-	}
-	return l.source, nil
+		if !cfg.Trust.Key.IsZero() {
+			key, err := cfg.Trust.Key.Value(c.getenv)
+			if err != nil {
+				return nil, err
+			}
+			t.Key = []byte(key)
+		}
+		return trust.New(t)
+	}}
 }
 
-func (l *lateSource) Tip(ctx context.Context) (godwit.Tip, error) {
-	s, err := l.get()
+// listFile is the list of keys in a file, nil for none.
+func listFile(name config.Path) sshsig.List {
+	if name == "" {
+		return nil
+	}
+	return func() (io.ReadCloser, error) {
+		f, err := os.Open(string(name))
+		if err != nil {
+			return nil, godwit.Fail(godwit.CodeConfig, err, "a list of keys cannot be read", "check the section [trust] of the configuration")
+		}
+		return f, nil
+	}
+}
+
+func (l *lateGate) Policy() string { return l.policy }
+
+func (l *lateGate) get() (g *trust.Gate, err error) {
+	if l.gate == nil {
+		l.gate, err = l.open()
+	}
+	return l.gate, err
+}
+
+func (l *lateGate) Admit(ctx context.Context, r godwit.Release, m godwit.Memory) (godwit.Verified, error) {
+	g, err := l.get()
 	if err != nil {
-		return godwit.Tip{}, err
+		return godwit.Verified{}, err
 	}
-	return s.Tip(ctx)
+	return g.Admit(ctx, r, m)
 }
 
-func (l *lateSource) Describe(ctx context.Context, tip godwit.Tip, have []string) (godwit.Release, error) {
-	s, err := l.get()
+func (l *lateGate) Orders(ctx context.Context, s godwit.Statement, tip godwit.Tip, m godwit.Memory) (godwit.Orders, error) {
+	g, err := l.get()
 	if err != nil {
-		return godwit.Release{}, err
+		return godwit.Orders{}, err
 	}
-	defer l.meter.run(godwit.StageDescribe, s.Transferred)()
-	return s.Describe(ctx, tip, have)
+	return g.Orders(ctx, s, tip, m)
 }
 
-func (l *lateSource) Fetch(ctx context.Context, rel godwit.Release, want godwit.Listing, into godwit.Objects) error {
-	s, err := l.get()
+func (l *lateGate) Adopt(m godwit.Memory) (godwit.Memory, error) {
+	g, err := l.get()
 	if err != nil {
-		return err
+		return m, err
 	}
-	defer l.meter.run(godwit.StageFetch, s.Transferred)()
-	return s.Fetch(ctx, rel, want, into)
-}
-
-// Transferred counts the bytes of this run.
-func (l *lateSource) Transferred() (sent, received int64) {
-	if l.source == nil {
-		return 0, 0
-	}
-	return l.source.Transferred()
-}
-
-func (l *lateSource) close() {
-	if l.source != nil {
-		l.source.Close()
-	}
+	return g.Adopt(m)
 }
