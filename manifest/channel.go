@@ -25,7 +25,7 @@ type Channel struct {
 	Release    string
 	Manifest   string // SHA-256 of the bytes of the release's manifest, in lower-case hexadecimal
 	Product    string
-	Rollout    int // percent; if the file has none: 100, or 0 when there are waves
+	Rollout    int // percent; if the file has none: 100, or 0 when there are waves. A 0 in the file halts
 	Waves      []godwit.Label
 	Window     godwit.Window
 	Floor      string
@@ -34,6 +34,10 @@ type Channel struct {
 	Halt       string
 	Time       time.Time
 }
+
+// HaltZero is the Halt of a channel that gives its release to nobody by a rollout
+// of 0.
+const HaltZero = "its roll-out is 0%"
 
 // ReadChannel reads a channel file. What is malformed has CodeBadStatement.
 //
@@ -44,6 +48,7 @@ type Channel struct {
 //	 "rollback_to": "v1.3.0", "halt": "why", "time": "2026-11-23T12:00:00Z"}
 func ReadChannel(r io.ReaderAt, size int64) (Channel, error) {
 	c := Channel{Rollout: -1}
+	stopped := false
 	d, err := open(r, size, maxChannel, &channelWords)
 	if err != nil {
 		return c, err
@@ -54,6 +59,9 @@ func ReadChannel(r io.ReaderAt, size int64) (Channel, error) {
 			return c, err
 		}
 		if k == jsontext.End {
+			if stopped && c.Halt == "" {
+				c.Halt = HaltZero
+			}
 			return c, c.complete()
 		}
 		if k == jsontext.Null {
@@ -78,6 +86,7 @@ func ReadChannel(r io.ReaderAt, size int64) (Channel, error) {
 				err = d.wrong(name, "a percentage from 0 to 100")
 			}
 			c.Rollout = int(n)
+			stopped = n == 0
 		case "waves":
 			err = d.list(name, k, func(k jsontext.Kind) error {
 				s, err := d.word(name, k)
@@ -147,8 +156,8 @@ func (c *Channel) complete() error {
 	return nil
 }
 
-// Append appends the channel file to b. Fields that have their zero value, and
-// a rollout of 100 without waves, are left out.
+// Append appends the channel file to b. Fields that have their zero value are
+// left out, and so is the rollout that ReadChannel takes for granted then.
 func (c Channel) Append(b []byte) []byte {
 	o := object{b: b}
 	o.text("channel", c.Name)
@@ -156,7 +165,7 @@ func (c Channel) Append(b []byte) []byte {
 	o.text("release", c.Release)
 	o.text("manifest", c.Manifest)
 	o.text("product", c.Product)
-	if c.Rollout != 100 || len(c.Waves) > 0 {
+	if implied := c.Rollout == 100 && len(c.Waves) == 0 || c.Rollout == 0 && len(c.Waves) > 0 && c.Halt != HaltZero; !implied {
 		o.member("rollout", strconv.Itoa(c.Rollout))
 	}
 	var waves []string

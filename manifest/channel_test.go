@@ -36,15 +36,22 @@ func TestReadChannel(t *testing.T) {
 const least = `"channel": "stable", "sequence": 1, "release": "v1", "time": "2026-11-23T12:00:00Z", "manifest": "`
 
 func TestRolloutOfAChannel(t *testing.T) {
-	for text, want := range map[string]int{``: 100, `, "waves": ["a=b"]`: 0, `, "waves": []`: 100, `, "rollout": 0`: 0, `, "waves": ["a=b"], "rollout": 7`: 7} {
-		r, n := source(`{` + least + sumA + `"` + text + `}`)
-		c, err := ReadChannel(r, n)
-		if err != nil || c.Rollout != want {
-			t.Errorf("%s: %d, %v", text, c.Rollout, err)
+	for _, c := range []struct {
+		text string
+		want int
+		halt string
+	}{
+		{``, 100, ""}, {`, "waves": ["a=b"]`, 0, ""}, {`, "waves": []`, 100, ""}, {`, "rollout": 0`, 0, HaltZero}, {`, "waves": ["a=b"], "rollout": 7`, 7, ""},
+		{`, "waves": ["a=b"], "rollout": 0`, 0, HaltZero}, {`, "waves": ["a=b"], "rollout": 0, "halt": "stop"`, 0, "stop"}, {`, "rollout": 100, "waves": ["a=b"]`, 100, ""},
+	} {
+		r, n := source(`{` + least + sumA + `"` + c.text + `}`)
+		got, err := ReadChannel(r, n)
+		if err != nil || got.Rollout != c.want || got.Halt != c.halt {
+			t.Errorf("%s: %d %q, %v", c.text, got.Rollout, got.Halt, err)
 		}
-		b := string(c.Append(nil))
+		b := string(got.Append(nil))
 		r, n = source(b)
-		if again, err := ReadChannel(r, n); err != nil || !reflect.DeepEqual(again, c) && len(c.Waves)+len(again.Waves) > 0 {
+		if again, err := ReadChannel(r, n); err != nil || !reflect.DeepEqual(again, got) {
 			t.Errorf("%s: %+v, %v", b, again, err)
 		}
 	}
