@@ -72,7 +72,8 @@ func short(commit string) string { return commit[:min(10, len(commit))] }
 func (c *command) checkVerb() verb {
 	return verb{
 		name: "check", short: "ask whether there is something newer for this device",
-		long:     "Ask the repository, with one request, whether there is something newer for this device. Nothing is installed.",
+		long: "Ask the repository, with one request where there is nothing new, whether there is something newer for this device. Nothing is installed.\n\n" +
+			"Where a channel holds its release back from this device it says why, and the exit code is 5, or 4 where the channel has expired.",
 		examples: []string{"godwit check", "godwit check; [ $? -eq 3 ] && godwit update"},
 		exits:    []int{0, 1, 2, 3, 4, 5, 6},
 		run: func(ctx context.Context, _ string) error {
@@ -82,11 +83,12 @@ func (c *command) checkVerb() verb {
 					return err
 				}
 				p, name := c.printer(), named(refName(r.Tip.Ref), r.Tip.Commit)
+				code := godwit.CodeOf(r.Wait)
 				p.Emit(jsontext.Fields{
 					{Name: "type", Value: "check"}, {Name: "available", Value: r.Available}, {Name: "rejected", Value: r.Rejected},
 					{Name: "reason", Value: r.Reason}, {Name: "ref", Value: r.Tip.Ref}, {Name: "commit", Value: r.Tip.Commit},
-					{Name: "running", Value: versionFields(r.Running)},
-				})
+					{Name: "running", Value: versionFields(r.Running)}, {Name: "channel", Value: ordersFields(r.Channel)},
+				}.With("code", string(code)))
 				switch {
 				case r.Available:
 					c.exit = term.ExitAvailable
@@ -94,6 +96,9 @@ func (c *command) checkVerb() verb {
 				case r.Rejected:
 					c.exit = 4
 					p.Printf("%s is available, but %s\n", name, r.Reason)
+				case r.Wait != nil:
+					c.exit = term.ExitCode(r.Wait)
+					p.Printf("the channel %s leads to %s: %s\n", r.Channel.Channel, r.Channel.Release, r.Reason)
 				default:
 					p.Printf("up to date: %s runs\n", title(r.Running))
 				}
@@ -101,6 +106,15 @@ func (c *command) checkVerb() verb {
 			})
 		},
 	}
+}
+
+// ordersFields is what a channel says as JSON: null for none.
+func ordersFields(o godwit.Orders) jsontext.Fields {
+	if o.ID == "" {
+		return nil
+	}
+	f := jsontext.Fields{{Name: "name", Value: o.Channel}, {Name: "sequence", Value: int64(o.Sequence)}, {Name: "release", Value: o.Release}, {Name: "rollout", Value: o.Rollout}}
+	return f.With("floor", o.Floor).With("not_after", stamp(o.NotAfter)).With("rollback_to", o.RollbackTo).With("halt", o.Halt).With("time", stamp(o.Time))
 }
 
 func refName(ref string) string {

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/godwit-ota/godwit"
 	"github.com/godwit-ota/godwit/config"
 	"github.com/godwit-ota/godwit/engine"
 	"github.com/godwit-ota/godwit/internal/jsontext"
@@ -51,12 +50,10 @@ func (c *command) statusVerb() verb {
 // A report is what status shows.
 type report struct {
 	engine.Status
-	root    string
-	boots   int // that a trial has
-	trust   config.Trust
-	memory  godwit.Memory
-	channel map[string]string // the notes of the last check about the channel
-	quota   string            // what the host still allows, "" if it does not say
+	root  string
+	boots int // that a trial has
+	trust config.Trust
+	quota string // what the host still allows, "" if it does not say
 }
 
 // status asks the engine; a root that is not there yet is not made for it.
@@ -74,20 +71,8 @@ func (c *command) status(cfg *config.Config) (s report, err error) {
 		return s, err
 	}
 	defer d.close()
-	if s.Status, err = d.engine.Status(); err != nil {
-		return s, err
-	}
-	s.memory, s.channel = d.store.Record().Memory, d.store.Notes()
-	return s, nil
-}
-
-// notAfter is when the channel of the last check ends, zero for never.
-func (s report) notAfter() time.Time {
-	at, err := strconv.ParseInt(s.channel["channel.not_after"], 10, 64)
-	if err != nil {
-		return time.Time{}
-	}
-	return time.Unix(at, 0).UTC()
+	s.Status, err = d.engine.Status()
+	return s, err
 }
 
 func statusFields(s report) jsontext.Fields {
@@ -97,11 +82,10 @@ func statusFields(s report) jsontext.Fields {
 	}
 	var older, rejected, hooks []jsontext.Fields
 	var channel, memory jsontext.Fields
-	if s.channel["channel.id"] != "" {
-		channel = jsontext.Fields{{Name: "name", Value: s.channel["channel.name"]}, {Name: "release", Value: s.channel["channel.release"]}}.
-			With("not_after", stamp(s.notAfter()))
+	if ch := s.Channel; ch.Name != "" {
+		channel = jsontext.Fields{{Name: "name", Value: ch.Name}, {Name: "release", Value: ch.Release}}.With("not_after", stamp(ch.NotAfter)).With("expired", ch.Expired)
 	}
-	if m := s.memory; m.Version != "" || m.Sequence > 0 || m.Signers+m.Revoked != "" {
+	if m := s.Memory; m.Version != "" || m.Sequence > 0 || m.Signers+m.Revoked != "" {
 		memory = jsontext.Fields{}.With("product", m.Product).With("version", m.Version).With("time", stamp(m.Time)).
 			With("channel", m.Channel).With("sequence", int64(m.Sequence)).With("allowed_signers", m.Signers).With("revoked_keys", m.Revoked)
 	}
@@ -152,13 +136,13 @@ func (s report) trustLine() string {
 			line += "one "
 		}
 		line += "in "
-		if s.memory.Signers != "" {
+		if s.Memory.Signers != "" {
 			line += "the allowed_signers that a release brought"
 		} else {
 			line += string(t.AllowedSigners)
 		}
 		switch {
-		case s.memory.Revoked != "":
+		case s.Memory.Revoked != "":
 			line += "\nand not in the revoked_keys that a release brought"
 		case t.RevokedKeys != "":
 			line += "\nand not in " + string(t.RevokedKeys)
@@ -170,15 +154,14 @@ func (s report) trustLine() string {
 
 // channelLine tells what the channel said last.
 func (s report) channelLine(now time.Time) string {
-	line := s.channel["channel.name"]
-	if s.memory.Channel == line && s.memory.Sequence > 0 {
-		line += ", number " + strconv.FormatUint(s.memory.Sequence, 10)
+	line := s.Channel.Name
+	if s.Memory.Channel == line && s.Memory.Sequence > 0 {
+		line += ", number " + strconv.FormatUint(s.Memory.Sequence, 10)
 	}
-	line += ": " + s.channel["channel.release"]
-	end := s.notAfter()
-	switch {
+	line += ": " + s.Channel.Release
+	switch end := s.Channel.NotAfter; {
 	case end.IsZero():
-	case now.After(end):
+	case s.Channel.Expired:
 		line += "\nEXPIRED since " + when(end, now) + ": nothing new is installed until somebody sets it again"
 	default:
 		line += ", good until " + when(end, now)
@@ -226,10 +209,10 @@ func statusText(s report, now time.Time) string {
 		row("", "%s", title(v))
 	}
 	row("trust", "%s", s.trustLine())
-	if s.channel["channel.id"] != "" {
+	if s.Channel.Name != "" {
 		row("channel", "%s", s.channelLine(now))
 	}
-	if v := s.memory.Version; v != "" && v != s.Running.Name {
+	if v := s.Memory.Version; v != "" && v != s.Running.Name {
 		row("newest", "%s was accepted before: nothing older is, unless a signed channel leads back", v)
 	}
 	row("tree", "%s, layout %s", s.root, s.Layout)

@@ -72,11 +72,11 @@ func TestStatusOfASignedDevice(t *testing.T) {
 	s := report{root: "/srv/x", Status: engine.Status{
 		Layout: store.Slots, Policy: "signed", Settled: true,
 		Running: store.Version{ID: "1111111111111111", Name: "v1.3.0", Ref: "refs/tags/v1.3.0", Signers: "alice@acme, bob@acme"},
+		Memory:  godwit.Memory{Version: "v1.4.0", Channel: "stable", Sequence: 42},
+		Channel: engine.Channel{Name: "stable", Release: "v1.5.0", NotAfter: time.Date(2026, 3, 5, 0, 0, 0, 0, time.UTC)},
 	},
-		trust:   config.Trust{Mode: "signed", AllowedSigners: "/etc/godwit/allowed_signers", RevokedKeys: "/etc/godwit/revoked", Product: "station", Threshold: 1},
-		memory:  godwit.Memory{Version: "v1.4.0", Channel: "stable", Sequence: 42},
-		channel: map[string]string{"channel.id": "abc", "channel.name": "stable", "channel.release": "v1.5.0", "channel.not_after": "1772668800"},
-		quota:   "12 of 60 requests left until 12:40",
+		trust: config.Trust{Mode: "signed", AllowedSigners: "/etc/godwit/allowed_signers", RevokedKeys: "/etc/godwit/revoked", Product: "station", Threshold: 1},
+		quota: "12 of 60 requests left until 12:40",
 	}
 	want := `running      v1.3.0 (1111111111)
              refs/tags/v1.3.0
@@ -98,7 +98,7 @@ last check   never
 	if got := string(jsontext.Append(nil, statusFields(s))); !strings.Contains(got, json) {
 		t.Errorf("got\n%s\nwithout\n%s", got, json)
 	}
-	s.memory.Signers, s.memory.Revoked, s.trust.Threshold = "sha256:1", "sha256:2", 2
+	s.Memory.Signers, s.Memory.Revoked, s.trust.Threshold, s.Channel.Expired = "sha256:1", "sha256:2", 2, true
 	want = `trust        releases for the product "station", signed by 2 of those in the allowed_signers that a release brought
              and not in the revoked_keys that a release brought
 channel      stable, number 42: v1.5.0
