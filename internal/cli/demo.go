@@ -21,8 +21,8 @@ func (c *command) demoVerb() verb {
 	return verb{
 		name: "demo", use: "[--layout LAYOUT] [--seed NUMBER] [--keep]",
 		short: "the whole story on this machine, in under a minute",
-		long: "Start a real Git host on the loopback address and a device in a temporary folder, and show a first install, an update, power cuts in the middle of one (real SIGKILLs), a bad version that is sent back, a rollback and a repair. Each claim is checked against git's own checkout; the first that does not hold ends the demo with exit code 1.\n\n" +
-			"It needs git, and no network.",
+		long: "Start a real Git host on the loopback address and a device in a temporary folder, and show a first install, an update, power cuts in the middle of one (real SIGKILLs), a bad version that is sent back, a rollback and a repair. Then a second device takes releases that their author signed, and refuses what somebody who owns the host tries: an old tag under a new name, a release that nobody signed, another product's, other bytes, an expired channel. Each claim is checked against git's own checkout; the first that does not hold ends the demo with exit code 1.\n\n" +
+			"It needs git and ssh-keygen, and no network.",
 		examples: []string{"godwit demo", "godwit demo --layout in-place --seed 7 --keep"},
 		exits:    []int{0, 1, 2},
 		flags: func(f *pflag.FlagSet) {

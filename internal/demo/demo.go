@@ -42,6 +42,10 @@ func Run(ctx context.Context, out io.Writer, program, layout string, seed uint64
 	}
 	s := &story{ctx: ctx, Out: out, Program: program, Layout: layout, Seed: seed, dir: dir, start: time.Now()}
 	defer s.close()
+	signed, err := s.signing()
+	if err != nil {
+		return err
+	}
 	s.say("A Git host and a device on this machine: no network, layout %s, seed %d.", layout, seed)
 	for i, chapter := range []struct {
 		title string
@@ -55,6 +59,8 @@ func Run(ctx context.Context, out io.Writer, program, layout string, seed uint64
 		{"A bad version", s.badVersion},
 		{"A person goes back", s.rollback},
 		{"Somebody damages a file", s.damage},
+		{"Signed releases", func() error { signed.server = s.server; return signed.signedReleases() }},
+		{"The host is not what it was", signed.hostileHost},
 	} {
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -69,7 +75,7 @@ func Run(ctx context.Context, out io.Writer, program, layout string, seed uint64
 		}
 	}
 	fmt.Fprintf(s.Out, "\nShown in %.1f s, each time checked against git's own checkout:\n", time.Since(s.start).Seconds())
-	for _, p := range s.proved {
+	for _, p := range append(s.proved, signed.proved...) {
 		fmt.Fprintf(s.Out, "  ✓ %s\n", p)
 	}
 	if keep {
@@ -91,6 +97,7 @@ type story struct {
 	server *githost.Host
 	repo   *githost.Repo
 	proved []string
+	clock  int64 // of the last signed tag
 }
 
 func (s *story) close() {

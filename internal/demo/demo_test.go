@@ -25,6 +25,11 @@ func TestMain(m *testing.M) {
 	if !child {
 		os.Exit(m.Run())
 	}
+	if spoil == unguarded {
+		if i := slices.Index(os.Args, "--trust"); i > 0 {
+			os.Args = append(os.Args[:i], "--trust", "none") // they are the last
+		}
+	}
 	code := cli.Main(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Getenv, nil)
 	if spoil != "" && slices.Contains(os.Args, spoil) {
 		// The tree is the demo's, which runs its children in its folder.
@@ -38,8 +43,17 @@ func TestMain(m *testing.M) {
 			f.Close()
 		}
 	}
+	if spoil == untidy && code == 4 {
+		os.WriteFile(filepath.Join("device", ".godwit", "stage", "left"), nil, 0o644)
+	}
 	os.Exit(code)
 }
+
+// Faults of a device that the chapters on signatures must find.
+const (
+	unguarded = "trusts everybody"
+	untidy    = "leaves something of what it refuses"
+)
 
 func program(t *testing.T) string {
 	t.Helper()
@@ -70,7 +84,7 @@ func TestDemo(t *testing.T) {
 			if err := demo.Run(t.Context(), &out, program(t), layout, 7, false); err != nil {
 				t.Fatalf("%v\n%s", err, &out)
 			}
-			if n := strings.Count(out.String(), "✓"); n != 7 {
+			if n := strings.Count(out.String(), "✓"); n != 10 {
 				t.Errorf("%d things are proved:\n%s", n, &out)
 			}
 			if left, _ := filepath.Glob(filepath.Join(os.Getenv("TMPDIR"), "*")); len(left) > 0 {
@@ -82,17 +96,24 @@ func TestDemo(t *testing.T) {
 
 // A demo that cannot fail would prove nothing.
 func TestDemoFindsDamage(t *testing.T) {
-	for command, chapter := range map[string]string{"update": "2. A new device", "recover": "5. The power fails", "rollback": "7. A person goes back"} {
-		t.Run(command, func(t *testing.T) {
-			t.Setenv(childEnv, command)
+	const spoilt = "lib/module003.py has another content"
+	for _, c := range []struct{ fault, chapter, want string }{
+		{"update", "2. A new device", spoilt},
+		{"recover", "5. The power fails", spoilt},
+		{"rollback", "7. A person goes back", spoilt},
+		{unguarded, "9. Signed releases", `status says that "" signed the release`},
+		{untidy, "10. The host is not what it was", "1 things are staged beside v1.1.0"},
+	} {
+		t.Run(c.fault, func(t *testing.T) {
+			t.Setenv(childEnv, c.fault)
 			t.Setenv("TMPDIR", tempDir(t))
 			var out bytes.Buffer
 			err := demo.Run(t.Context(), &out, program(t), "slots", 7, false)
-			if err == nil || !strings.Contains(err.Error(), "lib/module003.py has another content") {
-				t.Fatalf("damage after %s was not found: %v", command, err)
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Fatalf("%s was not found: %v", c.fault, err)
 			}
 			told := out.String()
-			if last := told[strings.LastIndex(told, "\n\n")+2:]; !strings.HasPrefix(last, chapter) || strings.Contains(told, "✓") {
+			if last := told[strings.LastIndex(told, "\n\n")+2:]; !strings.HasPrefix(last, c.chapter) || strings.Contains(told, "✓") {
 				t.Errorf("found in the wrong chapter, or claims were made:\n%s", told)
 			}
 		})
