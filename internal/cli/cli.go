@@ -99,6 +99,7 @@ type command struct {
 	root                 string
 	json, quiet, verbose bool
 	help                 bool
+	operands             []string // what stands behind the command, without flags
 
 	exit int // of a command that ended without an error
 

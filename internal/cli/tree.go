@@ -35,7 +35,8 @@ type verb struct {
 	long     string // paragraphs, separated by empty lines
 	examples []string
 	exits    []int    // the exit codes it can have
-	arg      []string // what its one argument may be; nil when it takes none
+	arg      []string // what its first argument may be; nil for anything
+	operands [2]int   // the least and the most arguments; with arg, 0 and 0 mean one
 	flags    func(*pflag.FlagSet)
 	run      func(ctx context.Context, arg string) error
 }
@@ -112,17 +113,23 @@ func (c *command) execute(ctx context.Context, args []string) error {
 	if c.help {
 		return v.writeHelp(c.stdout, c.globalFlags())
 	}
-	arg := ""
-	switch n := all.NArg(); {
-	case v.arg == nil && n > 0:
-		return usageText("godwit "+v.name+" takes no argument, and there is \""+all.Arg(0)+"\"", v.name)
-	case v.arg != nil && (n != 1 || !slices.Contains(v.arg, all.Arg(0))):
+	c.operands = all.Args()
+	least, most := v.operands[0], v.operands[1]
+	if v.arg != nil {
+		least, most = max(least, 1), max(most, 1)
+	}
+	switch n := len(c.operands); {
+	case v.arg != nil && (n == 0 || !slices.Contains(v.arg, c.operands[0])), v.arg != nil && most == 1 && n > 1:
 		return usageText("godwit "+v.name+" needs one of "+strings.Join(v.arg, ", "), v.name)
-	case n == 1:
-		arg = all.Arg(0)
+	case n > most && most == 0:
+		return usageText("godwit "+v.name+" takes no argument, and there is \""+c.operands[0]+"\"", v.name)
+	case n < least:
+		return usageText("an argument is missing: "+v.usage(), v.name)
+	case n > most:
+		return usageText("there is an argument too much, \""+c.operands[most]+"\": "+v.usage(), v.name)
 	}
 	defer func() { c.printer().Done() }() // the configuration has a say in what it prints
-	return v.run(ctx, arg)
+	return v.run(ctx, all.Arg(0))
 }
 
 func usageText(text, verb string) error {
