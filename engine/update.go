@@ -279,7 +279,7 @@ func (e *Engine) install(ctx context.Context, opt UpdateOptions) (r Result, stag
 
 	stage = godwit.StageBuild
 	e.Events.Say(stage, godwit.Debug, "building the new version")
-	b, err := s.Build(objects, r.To, p, survey)
+	b, err := s.Build(objects, r.To, verified.Memory, p, survey)
 	if err != nil {
 		return r, stage, err
 	}
@@ -291,7 +291,6 @@ func (e *Engine) install(ctx context.Context, opt UpdateOptions) (r Result, stag
 	}
 
 	stage = godwit.StageSwitch
-	b.Memory = verified.Memory
 	id, up := e.Boot()
 	err = s.Switch(b, store.Trial{Open: true, BootsLeft: e.Trial.Boots, Boot: id, Since: up})
 	if err != nil {

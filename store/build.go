@@ -14,7 +14,7 @@ import (
 // makes it the running one.
 type Pending struct {
 	Version Version
-	Memory  godwit.Memory // what the device remembers from the switch on; Build fills in what it remembers now
+	memory  godwit.Memory // what the device remembers from the switch on
 	survey  Survey
 	steps   int // in place: files that wait in put/
 }
@@ -22,10 +22,10 @@ type Pending struct {
 // Build makes version v ready: with slots its whole tree, in place the files
 // that will change and copies of those that go. v needs ID and what is known of
 // the release; Build fills in Dir and Listing. All contents that p fetches must
-// be here. When Build returns nil, a switch needs no more space and no network.
+// be here. m is what the device has to remember once it runs v. When Build returns nil, a switch needs no more space and no network.
 //
 // What an earlier Build of the same version left is used.
-func (s *Store) Build(o *Objects, v Version, p *plan.Plan, sv Survey) (*Pending, error) {
+func (s *Store) Build(o *Objects, v Version, m godwit.Memory, p *plan.Plan, sv Survey) (*Pending, error) {
 	s.mustHold()
 	if err := s.refresh(); err != nil {
 		return nil, err
@@ -37,7 +37,7 @@ func (s *Store) Build(o *Objects, v Version, p *plan.Plan, sv Survey) (*Pending,
 	if s.opt.Layout == Slots {
 		v.Dir = s.slotFor(v)
 	}
-	b := &Pending{Version: v, Memory: s.rec.Memory, survey: sv}
+	b := &Pending{Version: v, memory: m, survey: sv}
 	if err := s.prune(*b); err != nil {
 		return nil, err
 	}

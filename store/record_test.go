@@ -19,7 +19,7 @@ func sampleRecord() Record {
 		Restart:  "boot",
 		Trial:    Trial{Open: true, BootsLeft: 2, Boot: "boot", Since: time.Second},
 		Rejected: []Rejection{{ID: "x", Name: "bad", Reason: "it was bad", At: at}},
-		Memory: godwit.Memory{Product: "p", Version: "v9", Time: at, Channel: "stable", Sequence: 1<<63 + 1, Orders: "o", Clock: at.Add(time.Hour), Signers: "git-sha1:1", Revoked: "git-sha1:2", Base: "b"}}
+		Memory:   godwit.Memory{Product: "p", Version: "v9", Time: at, Channel: "stable", Sequence: 1<<63 + 1, Orders: "o", Clock: at.Add(time.Hour), Signers: "git-sha1:1", Revoked: "git-sha1:2", Base: "b"}}
 }
 
 func TestRecordRoundTrip(t *testing.T) {

@@ -83,7 +83,7 @@ func install(s *store.Store, id string, t tree, rules plan.Rules) error {
 			return err
 		}
 	}
-	b, err := s.Build(objects, store.Version{ID: id, Name: id, Ref: "refs/heads/main", Policy: "none", Rules: rules.Fingerprint()}, p, survey)
+	b, err := s.Build(objects, store.Version{ID: id, Name: id, Ref: "refs/heads/main", Policy: "none", Rules: rules.Fingerprint()}, s.Record().Memory, p, survey)
 	if err != nil {
 		return err
 	}

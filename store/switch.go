@@ -50,7 +50,7 @@ func (s *Store) Switch(b *Pending, trial Trial) error {
 	}
 	r.Running, r.Previous, r.Leaving = b.Version, previous, old
 	r.Running.At = s.opt.Now()
-	r.Settled, r.Trial, r.Restart, r.Memory = false, trial, s.boot, b.Memory
+	r.Settled, r.Trial, r.Restart, r.Memory = false, trial, s.boot, b.memory
 	if err := s.writeRecord(r); err != nil {
 		return err
 	}
@@ -450,7 +450,7 @@ func (s *Store) prune(b Pending) error {
 		return nil
 	}
 	used := map[string]bool{s.state("list/" + b.survey.name): true}
-	for _, m := range []godwit.Memory{s.rec.Memory, b.Memory} {
+	for _, m := range []godwit.Memory{s.rec.Memory, b.memory} {
 		used[s.state("list/"+listName(m.Signers))], used[s.state("list/"+listName(m.Revoked))] = true, true
 	}
 	for _, v := range append([]Version{b.Version, s.rec.Running, s.rec.Previous}, s.rec.Older...) {

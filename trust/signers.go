@@ -47,11 +47,20 @@ func (g *Gate) lists(m godwit.Memory) (allowed, revoked sshsig.List, err error) 
 	if err != nil || base != m.Base {
 		return allowed, revoked, err
 	}
-	if m.Signers != "" {
-		allowed = func() (io.ReadCloser, error) { return g.c.Kept(m.Signers) }
-	}
-	if m.Revoked != "" {
-		revoked = func() (io.ReadCloser, error) { return g.c.Kept(m.Revoked) }
+	for _, l := range []struct {
+		digest string
+		list   *sshsig.List
+	}{{m.Signers, &allowed}, {m.Revoked, &revoked}} {
+		if l.digest == "" {
+			continue
+		}
+		// One that cannot be opened is told apart from one that is malformed.
+		f, err := g.c.Kept(l.digest)
+		if err != nil {
+			return nil, nil, err
+		}
+		f.Close()
+		*l.list = func() (io.ReadCloser, error) { return g.c.Kept(l.digest) }
 	}
 	return allowed, revoked, nil
 }

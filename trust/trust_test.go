@@ -365,11 +365,11 @@ func TestChannels(t *testing.T) {
 		})
 	}
 	for trailers, want := range map[string]godwit.Orders{
-		"":                             {Rollout: 100},
-		"Wave: a=b":                    {Rollout: 0},
-		"Rollout: 0%":                  {Halt: "its roll-out is 0%"},
-		"Rollout: 0%\nWave: a=b":       {Halt: "its roll-out is 0%"},
-		"Halt: it burns":               {Rollout: 100, Halt: "it burns"},
+		"":                              {Rollout: 100},
+		"Wave: a=b":                     {Rollout: 0},
+		"Rollout: 0%":                   {Halt: "its roll-out is 0%"},
+		"Rollout: 0%\nWave: a=b":        {Halt: "its roll-out is 0%"},
+		"Halt: it burns":                {Rollout: 100, Halt: "it burns"},
 		"Rollout: 7%\nHalt: it\n burns": {Rollout: 7, Halt: "it burns"},
 	} {
 		got, err := o.orders(g, "stable", set("Sequence: 43\n"+trailers), m)
