@@ -1,0 +1,270 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/godwit-ota/godwit"
+	"github.com/godwit-ota/godwit/source/web/mirror"
+	"github.com/godwit-ota/godwit/vfs"
+)
+
+// notes is what is remembered of the mirrors between runs. It lies in the state
+// folder and is worth nothing when lost.
+type notes struct {
+	shunned int // the mirror whose answer was refused last, -1 if none was
+	docs    []asked
+}
+
+// asked is a document as a mirror gave it.
+type asked struct {
+	path   string
+	mirror int
+	etag   string
+	sum    string // it lies in the spool under this name
+}
+
+const (
+	notesName = "notes"
+	maxNotes  = 64 << 10
+	maxAsked  = 32
+	maxETag   = 256
+)
+
+func (s *Source) load() {
+	if s.loaded {
+		return
+	}
+	s.loaded = true
+	s.asked.shunned = -1
+	b, err := s.spool.read(notesName, maxNotes)
+	if err != nil {
+		return
+	}
+	for line := range strings.Lines(string(b)) {
+		f := strings.Fields(line)
+		switch {
+		case len(f) == 2 && f[0] == "shunned":
+			if n, err := strconv.Atoi(f[1]); err == nil && n >= 0 && n < len(s.cfg.Mirrors) {
+				s.asked.shunned = n
+				s.demote(n)
+			}
+		case len(f) == 4 && len(s.asked.docs) < maxAsked:
+			n, err1 := strconv.Atoi(f[0])
+			path, err2 := strconv.Unquote(f[2])
+			etag, err3 := strconv.Unquote(f[3])
+			if err1 == nil && err2 == nil && err3 == nil && isSum(f[1]) {
+				s.asked.docs = append(s.asked.docs, asked{path, n, etag, f[1]})
+			}
+		}
+	}
+}
+
+func isSum(s string) bool { return len(s) == 64 && strings.Trim(s, "0123456789abcdef") == "" }
+
+// save keeps the notes. That it cannot is no reason to stop.
+func (s *Source) save() {
+	var b []byte
+	if s.asked.shunned >= 0 {
+		b = append(strconv.AppendInt(append(b, "shunned "...), int64(s.asked.shunned), 10), '\n')
+	}
+	for _, d := range s.asked.docs {
+		b = append(append(strconv.AppendInt(b, int64(d.mirror), 10), ' '), d.sum...)
+		b = append(strconv.AppendQuoteToASCII(append(b, ' '), d.path), ' ')
+		b = append(strconv.AppendQuoteToASCII(b, d.etag), '\n')
+	}
+	if old, err := s.spool.read(notesName, maxNotes); err == nil && string(old) == string(b) {
+		return
+	}
+	if err := s.spool.write(notesName, b); err != nil {
+		s.cfg.Events.Say(godwit.StageCheck, godwit.Debug, err.Error())
+	}
+}
+
+// note remembers a document. What was under its name before goes: if that is what
+// runs here, its files can be had by their digests.
+func (s *Source) note(d asked) {
+	if len(d.etag) > maxETag || strings.Contains(d.etag, " ") {
+		d.etag = ""
+	}
+	if i := slices.IndexFunc(s.asked.docs, func(o asked) bool { return o.path == d.path }); i >= 0 {
+		if old := s.asked.docs[i].sum; old != d.sum {
+			s.spool.drop(old)
+		}
+		s.asked.docs[i] = d
+	} else {
+		if len(s.asked.docs) >= maxAsked {
+			s.asked.docs = s.asked.docs[1:]
+		}
+		s.asked.docs = append(s.asked.docs, d)
+	}
+	s.save()
+}
+
+// demote puts a mirror at the end.
+func (s *Source) demote(m int) {
+	if i := slices.Index(s.order, m); i >= 0 {
+		s.order = append(slices.Delete(s.order, i, i+1), m)
+	}
+}
+
+// each tries the mirrors in order until one is done. try is called with the
+// number of a mirror and returns nil when it is, errMissing when the mirror
+// lacks what is asked for, and another error when it is of no use. each returns
+// the first of those, or errMissing if all lack it.
+func (s *Source) each(ctx context.Context, try func(i int, m mirror.Mirror) error) error {
+	s.load()
+	var first error
+	for _, i := range slices.Clone(s.order) {
+		err := try(i, s.cfg.Mirrors[i])
+		if err == nil {
+			s.last = i
+			return nil
+		}
+		if ctx.Err() != nil || isDisk(err) {
+			return err
+		}
+		if err != errMissing {
+			if s.demote(i); first == nil || temporary(err) && !temporary(first) {
+				first = err
+			}
+		}
+		if len(s.order) > 1 {
+			s.cfg.Events.Say(godwit.StageFetch, godwit.Debug, "mirror "+strconv.Itoa(i+1)+" of "+strconv.Itoa(len(s.order))+": "+err.Error())
+		}
+	}
+	if first == nil {
+		first = errMissing
+	}
+	return first
+}
+
+// temporary reports whether trying again later may help.
+func temporary(err error) bool {
+	switch godwit.CodeOf(err) {
+	case godwit.CodeNetwork, godwit.CodeTimeout, godwit.CodeRetryAfter:
+		return true
+	}
+	return false
+}
+
+// isDisk reports whether the fault is on this device, so that another mirror
+// would not help.
+func isDisk(err error) bool {
+	switch godwit.CodeOf(err) {
+	case godwit.CodeDiskFull, godwit.CodeReadOnly, godwit.CodeIO:
+		return true
+	}
+	return false
+}
+
+// absent reports whether a status says that the mirror lacks the file.
+func absent(status int) bool {
+	return status == mirror.NotFound || status == mirror.Gone || status == mirror.Forbidden
+}
+
+func odd(path string, a *mirror.Answer) error {
+	return godwit.Fail(godwit.CodeProtocol, nil, "a mirror answers with the status "+strconv.Itoa(a.Status)+" where "+path+" was asked for", "check the web server, and what lies between")
+}
+
+// broken is the error of a transfer that did not come to its end.
+func broken(path string, err error) error {
+	if known := (*godwit.Error)(nil); errors.As(err, &known) {
+		return err
+	}
+	return godwit.Fail(godwit.CodeNetwork, err, "the transfer of "+path+" broke off", "nothing to do here: the next run goes on from there")
+}
+
+// document brings a file into the spool, if it is not there already, and
+// returns its SHA-256.
+func (s *Source) document(ctx context.Context, path string, limit int64) (sum string, err error) {
+	err = s.each(ctx, func(i int, m mirror.Mirror) error {
+		r := mirror.Request{Path: path}
+		known := slices.IndexFunc(s.asked.docs, func(d asked) bool { return d.path == path && d.mirror == i })
+		if known >= 0 && s.asked.docs[known].etag != "" {
+			if _, err := s.spool.open(s.asked.docs[known].sum); err == nil {
+				r.IfNoneMatch = s.asked.docs[known].etag
+			}
+		}
+		a, err := m.Get(ctx, r)
+		if err != nil {
+			return err
+		}
+		defer a.Body.Close()
+		switch {
+		case a.Status == mirror.NotModified && r.IfNoneMatch != "":
+			sum = s.asked.docs[known].sum
+			return nil
+		case absent(a.Status):
+			return errMissing
+		case a.Status != mirror.OK || a.Offset != 0:
+			return odd(path, a)
+		}
+		if sum, err = s.spool.fill(a.Body, a.Size, limit, s.buf); err != nil {
+			if err == errTooLong {
+				return godwit.Fail(godwit.CodeLimit, nil, path+" is longer than "+strconv.FormatInt(limit, 10)+" bytes", "is this the right folder?")
+			}
+			if err == errShort {
+				err = io.ErrUnexpectedEOF
+			}
+			return broken(path, err)
+		}
+		s.fresh[sum] = true
+		s.note(asked{path, i, a.ETag, sum})
+		return nil
+	})
+	return sum, err
+}
+
+// small brings a small file into memory, nil if no mirror has it.
+func (s *Source) small(ctx context.Context, path string, limit int64) (b []byte, err error) {
+	// The signatures of a document come from where it came from, if they can.
+	if i := slices.Index(s.order, s.last); i > 0 {
+		s.order = slices.Insert(slices.Delete(s.order, i, i+1), 0, s.last)
+	}
+	err = s.each(ctx, func(_ int, m mirror.Mirror) error {
+		a, err := m.Get(ctx, mirror.Request{Path: path})
+		if err != nil {
+			return err
+		}
+		defer a.Body.Close()
+		switch {
+		case absent(a.Status):
+			return errMissing
+		case a.Status != mirror.OK || a.Offset != 0:
+			return odd(path, a)
+		}
+		b, err = io.ReadAll(io.LimitReader(a.Body, limit+1))
+		switch {
+		case err != nil:
+			return broken(path, err)
+		case int64(len(b)) > limit:
+			return godwit.Fail(godwit.CodeLimit, nil, path+" is longer than "+strconv.FormatInt(limit, 10)+" bytes", "is this the right folder?")
+		case a.Size >= 0 && a.Size != int64(len(b)):
+			return broken(path, io.ErrUnexpectedEOF)
+		}
+		return nil
+	})
+	if err != nil {
+		b = nil
+	}
+	return b, err
+}
+
+// diskError words an error of the state folder.
+func diskError(err error) error {
+	var e *godwit.Error
+	switch {
+	case err == nil || errors.As(err, &e):
+		return err
+	case vfs.Full(err):
+		return godwit.Fail(godwit.CodeDiskFull, err, "the disk is full", "free some space; the running version is untouched")
+	case vfs.ReadOnly(err):
+		return godwit.Fail(godwit.CodeReadOnly, err, "the state folder cannot be written", "mount its file system for writing")
+	}
+	return godwit.Fail(godwit.CodeIO, err, "the state folder cannot be used", "check the disk; the running version is untouched")
+}

@@ -1,0 +1,316 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"hash"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/godwit-ota/godwit"
+	"github.com/godwit-ota/godwit/source/web/mirror"
+	"github.com/godwit-ota/godwit/vfs"
+)
+
+// partialFrom is the size from which on the beginning of a file is kept in the
+// state folder, so that a power cut does not cost it.
+const partialFrom = 256 << 10
+
+// maxCuts is how often a file is asked for again at the same mirror after a
+// transfer that came no further.
+const maxCuts = 2
+
+// Fetch brings the contents of want, each checked against its digest. A file
+// comes from files/ by its digest, or else by its path.
+func (s *Source) Fetch(ctx context.Context, _ godwit.Described, want godwit.Listing, into godwit.Objects) error {
+	var total, done int64
+	for e, err := range want {
+		if err != nil {
+			return err
+		}
+		if total += e.Size; e.Size < 0 {
+			return godwit.Fail(godwit.CodeBadManifest, nil, "the size of "+strconv.QuoteToGraphic(e.Path)+" is not known", "make the manifest with `godwit manifest`")
+		}
+	}
+	for e, err := range want {
+		if err != nil {
+			return err
+		}
+		if !into.Has(e.Digest) {
+			d := download{s: s, e: e, into: into, progress: func(at int64) {
+				s.cfg.Events.Emit(godwit.Event{Stage: godwit.StageFetch, Level: godwit.Progress, Done: done + at, Total: total, Unit: "B"})
+			}}
+			if err := d.run(ctx); err != nil {
+				return err
+			}
+		}
+		done += e.Size
+	}
+	s.dropPartials("")
+	return nil
+}
+
+// dropPartials removes the beginnings of files but for one.
+func (s *Source) dropPartials(but string) {
+	var names []string
+	s.cfg.State.ReadDir(s.cfg.Folder, func(i vfs.Info) error {
+		if strings.HasPrefix(i.Name, partialPrefix) && i.Name != but && len(names) < 100 {
+			names = append(names, i.Name)
+		}
+		return nil
+	})
+	for _, n := range names {
+		s.spool.remove(n)
+	}
+}
+
+// A download is one file under way. It goes to the device's new object at once,
+// or by way of a file in the state folder if it is large.
+type download struct {
+	s        *Source
+	e        godwit.Entry
+	into     godwit.Objects
+	progress func(int64)
+
+	object  godwit.NewObject
+	partial vfs.File
+	sum     hash.Hash
+	at      int64 // bytes that are here, all of them in sum
+	// mixed is set when what is here did not come in one answer: it may be the
+	// beginning of something else.
+	mixed bool
+	// etag is that of the content whose beginning is here, as mirror from gave it.
+	etag string
+	from int
+	cut  bool // the last answer broke off
+}
+
+func (d *download) run(ctx context.Context) (err error) {
+	d.sum = d.e.Digest.Algorithm.New(d.e.Size)
+	name := partialPrefix + d.e.Digest.Hex()
+	if d.e.Size >= partialFrom {
+		d.s.dropPartials(name)
+		if err := d.resume(name); err != nil {
+			return diskError(err)
+		}
+		defer func() {
+			if e := d.partial.Close(); err == nil {
+				err = diskError(e)
+			}
+			if err == nil {
+				err = d.s.spool.remove(name)
+			}
+		}()
+	} else if d.object, err = d.into.Create(d.e.Size); err != nil {
+		return err
+	}
+	err = d.s.each(ctx, func(i int, m mirror.Mirror) error { return d.ask(ctx, i, m) })
+	if err == errMissing {
+		err = godwit.Fail(godwit.CodeMissingObject, nil, "the folder has no file "+strconv.QuoteToGraphic(d.e.Path)+", which its manifest lists", "publish the release again, or try later")
+	}
+	if d.object != nil {
+		if err != nil {
+			d.object.Abort()
+			return err
+		}
+		return d.object.Commit(d.e.Digest)
+	}
+	if err == nil {
+		err = d.keep()
+	}
+	return err
+}
+
+// resume reads what an earlier run left of the file.
+func (d *download) resume(name string) error {
+	if err := vfs.MkdirAll(d.s.cfg.State, d.s.cfg.Folder); err != nil {
+		return err
+	}
+	f, err := d.s.cfg.State.Open(d.s.spool.name(name), vfs.Write)
+	if err != nil {
+		return err
+	}
+	d.partial = f
+	size, err := f.Size()
+	if err == nil && size > d.e.Size {
+		size, err = 0, f.Truncate(0)
+	}
+	if err == nil {
+		d.at, err = io.CopyBuffer(struct{ io.Writer }{d.sum}, io.NewSectionReader(f, 0, size), d.s.buf)
+	}
+	if err != nil {
+		f.Close()
+	}
+	d.mixed = d.at > 0
+	return err
+}
+
+// keep hands a large file over.
+func (d *download) keep() error {
+	n, err := d.into.Create(d.e.Size)
+	if err != nil {
+		return err
+	}
+	if _, err := io.CopyBuffer(struct{ io.Writer }{n}, io.NewSectionReader(d.partial, 0, d.e.Size), d.s.buf); err != nil {
+		n.Abort()
+		return diskError(err)
+	}
+	return n.Commit(d.e.Digest)
+}
+
+// restart throws away what came.
+func (d *download) restart() (err error) {
+	if d.at == 0 {
+		return nil
+	}
+	d.sum = d.e.Digest.Algorithm.New(d.e.Size)
+	d.at, d.mixed, d.etag = 0, false, ""
+	if d.partial != nil {
+		return diskError(d.partial.Truncate(0))
+	}
+	d.object.Abort()
+	d.object, err = d.into.Create(d.e.Size)
+	return err
+}
+
+func (d *download) write(p []byte) (err error) {
+	if d.partial != nil {
+		_, err = d.partial.WriteAt(p, d.at)
+	} else {
+		_, err = d.object.Write(p)
+	}
+	d.at += int64(len(p))
+	d.sum.Write(p)
+	return diskError(err)
+}
+
+// ask brings the file from one mirror. The error is errMissing if it is not
+// there.
+func (d *download) ask(ctx context.Context, i int, m mirror.Mirror) error {
+	byDigest := d.e.Digest.Algorithm == godwit.SHA256
+	first, second := d.e.Path, ""
+	if byDigest {
+		if first, second = FileName(d.e.Digest), d.e.Path; d.s.byPath {
+			first, second = second, first
+		}
+	}
+	err := d.bring(ctx, i, m, first)
+	if second == "" || err != errMissing && godwit.CodeOf(err) != godwit.CodeBadObject {
+		return err
+	}
+	if e := d.bring(ctx, i, m, second); e != errMissing {
+		if e == nil {
+			d.s.byPath = !d.s.byPath
+		}
+		return e
+	}
+	return err
+}
+
+// bring brings the file under one name, on from what is here.
+func (d *download) bring(ctx context.Context, i int, m mirror.Mirror, path string) error {
+	high := d.at
+	for cuts := 0; ; {
+		err := d.once(ctx, i, m, path)
+		switch {
+		case err == nil || err == errMissing || ctx.Err() != nil || isDisk(err):
+			return err
+		case err == errMixed:
+			if err := d.restart(); err != nil {
+				return err
+			}
+			continue
+		case godwit.CodeOf(err) == godwit.CodeBadObject:
+			if e := d.restart(); e != nil {
+				return e
+			}
+			return err
+		}
+		d.mixed = d.at > 0
+		if cuts++; d.at > high {
+			cuts, high = 0, d.at
+		}
+		if cuts > maxCuts || !d.cut {
+			return err
+		}
+	}
+}
+
+// errMixed says that what is here belongs to another content, or may, so that it
+// is worth while to begin anew.
+var errMixed = errors.New("pieces of different contents")
+
+// once sends one request and takes what comes.
+func (d *download) once(ctx context.Context, i int, m mirror.Mirror, path string) error {
+	r := mirror.Request{Path: path, Offset: d.at}
+	d.cut = false
+	if d.from == i {
+		r.ETag = d.etag
+	}
+	if d.at == d.e.Size && (d.mixed || d.at == 0) { // all of it is here already
+		return d.check()
+	}
+	a, err := m.Get(ctx, r)
+	if err != nil {
+		return err
+	}
+	defer a.Body.Close()
+	switch {
+	case absent(a.Status):
+		return errMissing
+	case a.Status == mirror.NotSatisfiable && r.Offset > 0:
+		return errMixed
+	case a.Status != mirror.OK && a.Status != mirror.Partial || a.Offset != r.Offset && a.Offset != 0:
+		return odd(path, a)
+	case a.Size >= 0 && a.Size != d.e.Size:
+		return d.wrong("is " + strconv.FormatInt(a.Size, 10) + " bytes long there, and " + strconv.FormatInt(d.e.Size, 10) + " by the manifest")
+	}
+	if a.Offset != d.at {
+		if err := d.restart(); err != nil {
+			return err
+		}
+	}
+	d.etag, d.from = a.ETag, i
+	for {
+		n, err := a.Body.Read(d.s.buf)
+		if int64(n) > d.e.Size-d.at {
+			if d.mixed {
+				return errMixed
+			}
+			return d.wrong("is longer there than the " + strconv.FormatInt(d.e.Size, 10) + " bytes that it has by the manifest")
+		}
+		if n > 0 {
+			if err := d.write(d.s.buf[:n]); err != nil {
+				return err
+			}
+			d.progress(d.at)
+		}
+		if err == io.EOF && d.at == d.e.Size {
+			return d.check()
+		}
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			d.cut = true
+			return broken(path, err)
+		}
+	}
+}
+
+// check holds all that came against the digest.
+func (d *download) check() error {
+	if godwit.MakeDigest(d.e.Digest.Algorithm, d.sum.Sum(nil)) == d.e.Digest {
+		return nil
+	}
+	if d.mixed {
+		return errMixed
+	}
+	return d.wrong("has another content there than by the manifest")
+}
+
+func (d *download) wrong(how string) error {
+	return godwit.Fail(godwit.CodeBadObject, nil, "the file "+strconv.QuoteToGraphic(d.e.Path)+" "+how,
+		"the folder was changed after the manifest was made, or somebody tampers with it: publish the release again")
+}

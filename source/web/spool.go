@@ -1,0 +1,173 @@
+package web
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/godwit-ota/godwit/vfs"
+)
+
+// A spool keeps documents in the state folder, each under its SHA-256.
+type spool struct {
+	fsys   vfs.FS
+	folder string
+	files  map[string]vfs.File // open ones, which were hashed
+}
+
+const (
+	newName       = "new"
+	partialPrefix = "part-"
+)
+
+var (
+	errNotSpooled = errors.New("not in the state folder")
+	errTooLong    = errors.New("too long")
+	errShort      = errors.New("too short")
+)
+
+func (p *spool) name(name string) string { return p.folder + "/" + name }
+
+// open gives a document. A file that was torn by a power cut is not taken for
+// one.
+func (p *spool) open(sum string) (vfs.File, error) {
+	if f, ok := p.files[sum]; ok {
+		return f, nil
+	}
+	if !isSum(sum) {
+		return nil, errNotSpooled
+	}
+	f, err := p.fsys.Open(p.name(sum), vfs.Read)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, errNotSpooled
+	}
+	if err != nil {
+		return nil, diskError(err)
+	}
+	h := sha256.New()
+	size, err := f.Size()
+	if err == nil {
+		_, err = io.CopyBuffer(struct{ io.Writer }{h}, io.NewSectionReader(f, 0, size), make([]byte, bufferSize))
+	}
+	if err != nil || hex.EncodeToString(h.Sum(nil)) != sum {
+		f.Close()
+		p.fsys.Remove(p.name(sum))
+		return nil, errNotSpooled
+	}
+	if p.files == nil {
+		p.files = map[string]vfs.File{}
+	}
+	p.files[sum] = f
+	return f, nil
+}
+
+// fill keeps what r gives, size bytes if that is known and limit at most, and
+// returns its SHA-256.
+func (p *spool) fill(r io.Reader, size, limit int64, buf []byte) (string, error) {
+	if size > limit {
+		return "", errTooLong
+	}
+	if err := vfs.MkdirAll(p.fsys, p.folder); err != nil {
+		return "", diskError(err)
+	}
+	if err := p.remove(newName); err != nil {
+		return "", err
+	}
+	f, err := p.fsys.Open(p.name(newName), vfs.Write|vfs.Excl)
+	if err != nil {
+		return "", diskError(err)
+	}
+	h := sha256.New()
+	n, err := int64(0), error(nil)
+	for err == nil {
+		var k int
+		k, err = r.Read(buf)
+		if n += int64(k); n > limit {
+			err = errTooLong
+		} else if k > 0 {
+			h.Write(buf[:k])
+			if _, e := f.Write(buf[:k]); e != nil {
+				err = diskError(e)
+			}
+		}
+	}
+	if err == io.EOF {
+		err = nil
+		if size >= 0 && n != size {
+			err = errShort
+		}
+	}
+	if e := f.Close(); err == nil {
+		err = diskError(e)
+	}
+	sum := hex.EncodeToString(h.Sum(nil))
+	if err == nil {
+		p.shut(sum)
+		err = diskError(p.fsys.Rename(p.name(newName), p.name(sum)))
+	}
+	if err != nil {
+		p.fsys.Remove(p.name(newName))
+		return "", err
+	}
+	return sum, nil
+}
+
+func (p *spool) shut(sum string) {
+	if f, ok := p.files[sum]; ok {
+		f.Close()
+		delete(p.files, sum)
+	}
+}
+
+func (p *spool) close() {
+	for sum := range p.files {
+		p.shut(sum)
+	}
+}
+
+func (p *spool) read(name string, max int64) ([]byte, error) {
+	return vfs.ReadFile(p.fsys, p.name(name), max)
+}
+
+func (p *spool) write(name string, b []byte) error {
+	if err := vfs.MkdirAll(p.fsys, p.folder); err != nil {
+		return diskError(err)
+	}
+	return diskError(vfs.WriteFile(p.fsys, p.name(name), b))
+}
+
+func (p *spool) remove(name string) error {
+	if err := p.fsys.Remove(p.name(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return diskError(err)
+	}
+	return nil
+}
+
+// drop removes a document and its signatures.
+func (p *spool) drop(sum string) {
+	p.shut(sum)
+	p.remove(sum)
+	p.remove(sum + Suffix)
+}
+
+// prune removes all documents but those to keep.
+func (p *spool) prune(keep []string) error {
+	var sums []string
+	err := p.fsys.ReadDir(p.folder, func(i vfs.Info) error {
+		if sum := strings.TrimSuffix(i.Name, Suffix); isSum(sum) && len(sums) < 1000 && !slices.Contains(keep, sum) {
+			sums = append(sums, sum)
+		}
+		return nil
+	})
+	for _, sum := range sums {
+		p.drop(sum)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return diskError(err)
+}
