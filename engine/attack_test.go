@@ -298,6 +298,24 @@ func TestAttackArbitrarySoftware(t *testing.T) {
 	})
 }
 
+// Junk above the newest release keeps nobody from it, and does not go unseen.
+func TestNewestSignedVersion(t *testing.T) {
+	f := newFleet(t, store.Slots, githost.Config{})
+	f.release("v1.0.0")
+	f.takes("v1.0.0")
+	f.release("v1.1.0")
+	f.release("v1.2.0")
+	f.tag("mallory", "v2.0.0", f.commit("v2.0.0"), "Product: station")
+	f.tag("alice", "v3.0.0", f.commit("v3.0.0"), "Product: toaster")
+	f.takes("v1.2.0")
+	f.refuses(godwit.CodeWrongProduct, "v1.2.0")
+	for i := range 9 {
+		f.tag("mallory", fmt.Sprintf("v4.0.%d", i), f.git("rev-parse", "main"), "Product: station")
+	}
+	f.release("v1.3.0")
+	f.refuses(godwit.CodeUnknownSigner, "v1.2.0") // withheld, visibly
+}
+
 func TestAttackRollback(t *testing.T) {
 	layouts(t, func(t *testing.T, l store.Layout) {
 		f := newFleet(t, l, githost.Config{})
@@ -551,6 +569,7 @@ func TestAttackStolenKey(t *testing.T) {
 		done()
 		f.must(err)
 		f.runs("v1.3.0")
+		f.git("update-ref", "-d", "refs/tags/v1.5.0")
 		f.tag("bob", "v1.6.0", f.commit("v1.6.0"), "Product: station")
 		f.refuses(godwit.CodeUnknownSigner, "v1.3.0")
 	})

@@ -75,6 +75,44 @@ func (e *Engine) choose(ctx context.Context, m godwit.Memory, anyway bool) (choi
 	return c, nil
 }
 
+// maxRefused is how many versions may be refused before an older one is taken.
+const maxRefused = 4
+
+// admit brings what is needed to judge the release that tip names, and has it
+// judged. Where the device follows the newest version, one that is refused does
+// not keep the device from the newest that is not; if there is none, or if it
+// runs already, the first refusal stands.
+func (e *Engine) admit(ctx context.Context, tip godwit.Tip, m godwit.Memory) (godwit.Verified, error) {
+	var first error
+	for range maxRefused + 1 {
+		rel, err := e.Source.Release(ctx, tip)
+		if err != nil {
+			return godwit.Verified{}, err
+		}
+		v, err := e.Gate.Admit(ctx, rel, m)
+		if err == nil || !godwit.CodeOf(err).Refusal() {
+			return v, err
+		}
+		refusal := err
+		if first == nil {
+			first = err
+		}
+		older, ok := e.Source.(Versions)
+		if !ok {
+			break
+		}
+		name := shortName(tip)
+		if tip, err = older.Below(ctx, tip); err != nil || tip.Commit == "" || tip.Commit == e.Store.Record().Running.ID {
+			break
+		}
+		if _, bad := e.Store.Record().Rejection(tip.Commit); bad {
+			break
+		}
+		e.Events.Say(godwit.StageDescribe, godwit.Warning, name+" is passed over: "+refusal.Error())
+	}
+	return godwit.Verified{}, first
+}
+
 func short(id string) string { return id[:min(10, len(id))] }
 
 // remember keeps m, for which it takes the lock if need be. Somebody who may not

@@ -43,6 +43,14 @@ type Channels interface {
 	Named(ctx context.Context, name string) (godwit.Tip, error)
 }
 
+// Versions is what a source has too that can give the newest of many versions.
+type Versions interface {
+	// Below asks for the newest version below the one that tip is, after a gate
+	// has refused that. It is the zero Tip when there is none, or when the device
+	// does not follow the newest version.
+	Below(ctx context.Context, tip godwit.Tip) (godwit.Tip, error)
+}
+
 // A Gate decides whether a release may be installed, and what a channel says. It
 // sees their statements before anybody else reads them. A refusal has a code of
 // the group "refused by policy".

@@ -226,14 +226,11 @@ func (e *Engine) install(ctx context.Context, opt UpdateOptions) (r Result, stag
 
 	stage = godwit.StageDescribe
 	e.Events.Say(stage, godwit.Info, "describing "+shortName(tip))
-	rel, err := e.Source.Release(ctx, tip)
+	admitted, err := e.admit(ctx, tip, chosen.memory)
 	if err != nil {
 		return r, stage, err
 	}
-	admitted, err := e.Gate.Admit(ctx, rel, chosen.memory)
-	if err != nil {
-		return r, stage, err
-	}
+	tip = admitted.Tip
 	verified, err := e.Source.Describe(ctx, admitted, have(s.Record()))
 	if err != nil {
 		return r, stage, vouched(admitted.Policy, err)

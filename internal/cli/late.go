@@ -73,6 +73,15 @@ func (l *lateSource) Named(ctx context.Context, name string) (godwit.Tip, error)
 	return c.Named(ctx, name)
 }
 
+// Below is for sources that have many versions.
+func (l *lateSource) Below(ctx context.Context, tip godwit.Tip) (godwit.Tip, error) {
+	s, err := l.get()
+	if v, ok := s.(engine.Versions); err == nil && ok {
+		return v.Below(ctx, tip)
+	}
+	return godwit.Tip{}, err
+}
+
 func (l *lateSource) Release(ctx context.Context, tip godwit.Tip) (godwit.Release, error) {
 	s, err := l.get()
 	if err != nil {

@@ -77,7 +77,9 @@ func (s *Source) exact(ctx context.Context, name string) (tip godwit.Tip, err er
 
 // newestVersion asks for all tags and takes the one with the highest version,
 // of annotated tags where releases are signed. steered is the channel's tag.
-func (s *Source) newestVersion(ctx context.Context) (tip, steered godwit.Tip, err error) {
+// Only versions below the one called below are looked at, if that is one.
+func (s *Source) newestVersion(ctx context.Context, below string) (tip, steered godwit.Tip, err error) {
+	limit, limited := semver.Parse(below)
 	var best semver.Version
 	channel := channelRef(s.cfg.Channel)
 	err = s.remote.ListRefs(ctx, []string{"refs/tags/"}, func(r wire.Ref) error {
@@ -88,6 +90,9 @@ func (s *Source) newestVersion(ctx context.Context) (tip, steered godwit.Tip, er
 		v, ok := semver.Parse(strings.TrimPrefix(r.Name, "refs/tags/"))
 		// Of two tags for one version ("v1.0.0" and "1.0.0") the later in the
 		// list is as good as any, and always the same.
+		if limited && semver.Compare(v, limit) >= 0 {
+			return nil
+		}
 		if ok && r.ID != "" && !v.Prerelease() && (!s.cfg.Signed || r.Peeled != "") && (tip.Commit == "" || semver.Compare(v, best) >= 0) {
 			best, tip = v, tipOf(r)
 		}
@@ -128,7 +133,7 @@ func (s *Source) channel(ctx context.Context) (tip godwit.Tip, err error) {
 			return tip, err
 		}
 	}
-	tip, steered, err := s.newestVersion(ctx)
+	tip, steered, err := s.newestVersion(ctx, "")
 	if err == nil && steered.Channel != "" {
 		tip = steered
 		if string(remembered) != name {
@@ -137,6 +142,21 @@ func (s *Source) channel(ctx context.Context) (tip godwit.Tip, err error) {
 		}
 	}
 	return tip, err
+}
+
+// Below asks for the newest version below the one that tip is, after a gate has
+// refused that. It is the zero Tip when there is none, or when the device does
+// not follow the newest version.
+func (s *Source) Below(ctx context.Context, tip godwit.Tip) (godwit.Tip, error) {
+	name := shortRef(tip.Ref)
+	if _, ok := semver.Parse(name); !ok || s.cfg.Channel != stable {
+		return godwit.Tip{}, nil
+	}
+	lower, steered, err := s.newestVersion(ctx, name)
+	if steered.Channel != "" {
+		return godwit.Tip{}, err
+	}
+	return lower, err
 }
 
 // Named asks for the tip of the release called name, such as "v1.4.0".
