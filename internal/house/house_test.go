@@ -35,16 +35,17 @@ var floors = map[string]int{
 	// In front of the Git host, for tests.
 	"internal/githost/nethttp": 2,
 
-	"vfs/crashfs":       2,
-	"store":             2,
-	"trust":             2,
-	"source/github":     2,
-	"source/web":        2,
-	"source/web/mirror": 1,
-	"source/web/server": 2,
-	"source/dir":        2,
-	"source/git":        2,
-	"app":               2,
+	"vfs/crashfs":        2,
+	"store":              2,
+	"trust":              2,
+	"source/github":      2,
+	"source/github/fake": 1,
+	"source/web":         2,
+	"source/web/mirror":  1,
+	"source/web/server":  2,
+	"source/dir":         2,
+	"source/git":         2,
+	"app":                2,
 
 	"engine": 3,
 

@@ -1,0 +1,350 @@
+package github
+
+import (
+	"context"
+	"errors"
+	"hash"
+	"io"
+	"strconv"
+
+	"github.com/godwit-ota/godwit"
+	"github.com/godwit-ota/godwit/internal/webclient"
+	"github.com/godwit-ota/godwit/source/git/object"
+	"github.com/godwit-ota/godwit/vfs"
+)
+
+const (
+	copySize   = 16 << 10
+	partPrefix = "part-"
+	// keepFrom is the size from which the beginning of a file is kept when its
+	// transfer breaks, for the next run.
+	keepFrom = 256 << 10
+)
+
+// Fetch brings the contents that want names into into, as far as they are not
+// there: one request each.
+func (s *Source) Fetch(ctx context.Context, d godwit.Described, want godwit.Listing, into godwit.Objects) error {
+	var done, total int64
+	for e, err := range want {
+		if err != nil {
+			return err
+		}
+		if e.Size > 0 && !into.Has(e.Digest) {
+			total += e.Size
+		}
+	}
+	buf := make([]byte, copySize)
+	for e, err := range want {
+		if err != nil {
+			return err
+		}
+		if into.Has(e.Digest) {
+			continue
+		}
+		job := fetch{s: s, e: &e, commit: d.Commit, buf: buf, base: done, total: total}
+		if err := job.run(ctx, into); err != nil {
+			return err
+		}
+		done += max(job.at, 0)
+	}
+	s.dropFiles(partPrefix)
+	return nil
+}
+
+// A fetch is one file under way.
+type fetch struct {
+	s           *Source
+	e           *godwit.Entry
+	commit      string
+	buf         []byte
+	base, total int64 // of all files, for progress
+	at          int64 // bytes of it that came
+	sum         hash.Hash
+	git         *object.Hasher // instead of sum
+}
+
+func (f *fetch) run(ctx context.Context, into godwit.Objects) error {
+	if f.e.Size > f.s.cfg.Limits.FileBytes {
+		return f.tooLarge()
+	}
+	if f.e.Size >= 0 && f.e.Size < keepFrom {
+		return f.straight(ctx, into)
+	}
+	return f.kept(ctx, into)
+}
+
+func (f *fetch) tooLarge() error {
+	return godwit.Fail(godwit.CodeLimit, nil, "the file "+quote(f.e.Path)+" is larger than limits.max_file_bytes allows", "raise the limit, if the release is meant to be like this")
+}
+
+// begin starts the digest of a content of size bytes.
+func (f *fetch) begin(size int64) {
+	f.sum, f.git, f.at = nil, nil, 0
+	switch f.e.Digest.Algorithm {
+	case godwit.GitSHA1:
+		f.git = object.NewHasher(object.SHA1)
+	case godwit.GitSHA256:
+		f.git = object.NewHasher(object.SHA256)
+	default:
+		f.sum = f.e.Digest.Algorithm.New(size)
+		return
+	}
+	f.git.Reset(object.Blob, size)
+}
+
+func (f *fetch) write(p []byte) {
+	f.at += int64(len(p))
+	if f.git != nil {
+		f.git.Write(p)
+	} else {
+		f.sum.Write(p)
+	}
+}
+
+// check compares the digest of what came.
+func (f *fetch) check() error {
+	got := f.e.Digest
+	if f.git != nil {
+		id, err := f.git.ID()
+		if err != nil {
+			return err
+		}
+		got = id.Blob()
+	} else {
+		got = godwit.MakeDigest(got.Algorithm, f.sum.Sum(nil))
+	}
+	if got != f.e.Digest {
+		return &wrongContent{godwit.Fail(godwit.CodeBadObject, nil, "the host sends "+quote(f.e.Path)+" with a content that is not the one of the release",
+			"try again; if it stays, the release was changed after its manifest was made, or the host or somebody between lies")}
+	}
+	return nil
+}
+
+type wrongContent struct{ err error }
+
+func (w *wrongContent) Error() string { return w.err.Error() }
+func (w *wrongContent) Unwrap() error { return w.err }
+
+// ask asks for the content from an offset on.
+func (f *fetch) ask(ctx context.Context, offset int64) (*webclient.Answer, error) {
+	s := f.s
+	address, accept := s.host.file(f.commit, f.e)
+	for {
+		r := webclient.Request{URL: address, Offset: offset, Resume: true}
+		if accept != "" {
+			r.Header = map[string]string{"Accept": accept}
+		}
+		a, err := s.get(ctx, r)
+		if err != nil {
+			return nil, err
+		}
+		what := "the file " + quote(f.e.Path)
+		switch a.Status {
+		case 200, 206:
+			if a.Size >= 0 && f.e.Size >= 0 && a.Size != f.e.Size {
+				a.Body.Close()
+				return nil, godwit.Fail(godwit.CodeBadObject, nil, "the host sends "+quote(f.e.Path)+" with "+strconv.FormatInt(a.Size, 10)+" bytes, and the release says "+strconv.FormatInt(f.e.Size, 10),
+					"try again; if it stays, the release was changed after its manifest was made")
+			}
+			return a, nil
+		case 404, 410:
+			a.Body.Close()
+			// A host for files alone may not know of a new name, or of a token.
+			if g, ok := s.host.(*gitHub); ok && g.raw != "" {
+				api := gitHub{repo: g.repo}
+				if other, kind := api.file(f.commit, f.e); other != address {
+					address, accept = other, kind
+					continue
+				}
+			}
+			return nil, godwit.Fail(godwit.CodeMissingObject, nil, "the host does not have "+what+" of the release", "push the commit that the release was made from, and make the release again")
+		}
+		err = s.refused(a, what)
+		a.Body.Close()
+		return nil, err
+	}
+}
+
+// straight brings a small file.
+func (f *fetch) straight(ctx context.Context, into godwit.Objects) error {
+	a, err := f.ask(ctx, 0)
+	if err != nil {
+		return err
+	}
+	defer a.Body.Close()
+	n, err := into.Create(f.e.Size)
+	if err != nil {
+		return err
+	}
+	f.begin(f.e.Size)
+	if err = f.copy(a.Body, n); err == nil {
+		if err = f.check(); err == nil {
+			return n.Commit(f.e.Digest)
+		}
+	}
+	n.Abort()
+	return err
+}
+
+// copy takes in what comes, up to the size of the entry.
+func (f *fetch) copy(from io.Reader, to io.Writer) error {
+	most := f.e.Size
+	if most < 0 {
+		most = f.s.cfg.Limits.FileBytes
+	}
+	for {
+		n, err := from.Read(f.buf)
+		if int64(n) > most-f.at {
+			if f.e.Size < 0 {
+				return f.tooLarge()
+			}
+			return &wrongContent{godwit.Fail(godwit.CodeBadObject, nil, "the host sends "+quote(f.e.Path)+" longer than the release says", "try again; if it stays, the release was changed after its manifest was made")}
+		}
+		if n > 0 {
+			if _, e := to.Write(f.buf[:n]); e != nil {
+				return diskError(e)
+			}
+			f.write(f.buf[:n])
+			f.s.cfg.Events.Emit(godwit.Event{Stage: godwit.StageFetch, Level: godwit.Progress, Done: f.base + f.at, Total: f.total, Unit: "B"})
+		}
+		switch {
+		case err == io.EOF && f.e.Size >= 0 && f.at < f.e.Size:
+			return godwit.Fail(godwit.CodeNetwork, io.ErrUnexpectedEOF, "the host sends "+quote(f.e.Path)+" shorter than the release says", "try again")
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return err
+		}
+	}
+}
+
+// kept brings a file by way of one in the state folder, where its beginning
+// stays if the transfer breaks.
+func (f *fetch) kept(ctx context.Context, into godwit.Objects) error {
+	name := f.s.cfg.Folder + "/" + partPrefix + f.e.Digest.Hex()[:16]
+	if err := vfs.MkdirAll(f.s.cfg.State, f.s.cfg.Folder); err != nil {
+		return diskError(err)
+	}
+	file, err := f.s.cfg.State.Open(name, vfs.Write)
+	if err != nil {
+		return diskError(err)
+	}
+	mixed, err := f.fill(ctx, file)
+	var wrong *wrongContent
+	if mixed && errors.As(err, &wrong) {
+		// The beginning was of something else.
+		if err = diskError(file.Truncate(0)); err == nil {
+			_, err = f.fill(ctx, file)
+		}
+	}
+	switch {
+	case err == nil:
+		err = f.hand(file, into)
+	case errors.As(err, &wrong):
+		file.Truncate(0) // the next run begins anew
+	}
+	if e := file.Close(); err == nil {
+		err = diskError(e)
+	}
+	if err == nil {
+		err = diskError(f.s.cfg.State.Remove(name))
+	}
+	return err
+}
+
+// fill makes a file the content. mixed is set if some of it was there before.
+func (f *fetch) fill(ctx context.Context, file vfs.File) (mixed bool, err error) {
+	have, err := file.Size()
+	if err != nil {
+		return false, diskError(err)
+	}
+	if f.e.Size < 0 || have > f.e.Size {
+		have = 0 // without its size a digest of it cannot be begun
+	}
+	var a *webclient.Answer
+	if have < f.e.Size || f.e.Size < 0 {
+		if a, err = f.ask(ctx, have); err != nil {
+			return have > 0, err
+		}
+		defer a.Body.Close()
+		have = a.Offset
+	}
+	if err := file.Truncate(have); err != nil {
+		return false, diskError(err)
+	}
+	size := f.e.Size
+	if size < 0 {
+		if size = a.Size; size < 0 {
+			return false, f.measure(a.Body, file)
+		}
+		if size > f.s.cfg.Limits.FileBytes {
+			return false, f.tooLarge()
+		}
+	}
+	f.begin(size)
+	for f.at < have {
+		n, err := file.ReadAt(f.buf[:min(int64(len(f.buf)), have-f.at)], f.at)
+		if n == 0 {
+			return true, diskError(err)
+		}
+		f.write(f.buf[:n])
+	}
+	if a != nil {
+		if err := f.copy(a.Body, &tail{file, have}); err != nil {
+			return have > 0, err
+		}
+	}
+	return have > 0, f.check()
+}
+
+// measure takes in a content whose size nobody tells before its end.
+func (f *fetch) measure(from io.Reader, file vfs.File) error {
+	f.e = &godwit.Entry{Path: f.e.Path, Mode: f.e.Mode, Digest: f.e.Digest, Size: godwit.UnknownSize}
+	f.begin(0)
+	if err := f.copy(from, &tail{file, 0}); err != nil {
+		return err
+	}
+	size := f.at
+	f.begin(size)
+	for f.at < size {
+		n, err := file.ReadAt(f.buf[:min(int64(len(f.buf)), size-f.at)], f.at)
+		if n == 0 {
+			return diskError(err)
+		}
+		f.write(f.buf[:n])
+	}
+	return f.check()
+}
+
+// tail writes behind what is there.
+type tail struct {
+	f  vfs.File
+	at int64
+}
+
+func (t *tail) Write(p []byte) (int, error) {
+	n, err := t.f.WriteAt(p, t.at)
+	t.at += int64(n)
+	return n, err
+}
+
+// hand gives the content over.
+func (f *fetch) hand(file vfs.File, into godwit.Objects) error {
+	n, err := into.Create(f.at)
+	if err != nil {
+		return err
+	}
+	for at := int64(0); at < f.at; {
+		k, err := file.ReadAt(f.buf[:min(int64(len(f.buf)), f.at-at)], at)
+		if k == 0 {
+			n.Abort()
+			return diskError(err)
+		}
+		if _, err := n.Write(f.buf[:k]); err != nil {
+			n.Abort()
+			return diskError(err)
+		}
+		at += int64(k)
+	}
+	return n.Commit(f.e.Digest)
+}
