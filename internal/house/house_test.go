@@ -21,7 +21,10 @@ const module = "github.com/godwit-ota/godwit"
 var floors = map[string]int{
 	".": 0,
 
+	"gate":               1,
 	"plan":               1,
+	"manifest":           1,
+	"trust/sshsig":       1,
 	"vfs":                1,
 	"source/git/object":  1,
 	"source/git/wire":    1,
@@ -30,6 +33,7 @@ var floors = map[string]int{
 	"internal/webclient": 1,
 	"internal/house":     1,
 	"internal/jsontext":  0,
+	"internal/semver":    0,
 	"internal/http1":     0,
 
 	// In front of the Git host, for tests.
@@ -216,4 +220,40 @@ func list(t *testing.T, args ...string) []Package {
 		t.Fatal("go list names no package: looking in the wrong place")
 	}
 	return packages
+}
+
+// Every test that docs/security.md names exists.
+func TestSecurityTableIsPlayed(t *testing.T) {
+	table, err := os.ReadFile(filepath.Join(top, "docs/security.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	there := map[string]bool{}
+	err = filepath.WalkDir(top, func(p string, d fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(p, "_test.go") {
+			return err
+		}
+		b, err := os.ReadFile(p)
+		for line := range strings.Lines(string(b)) {
+			if name, ok := strings.CutPrefix(line, "func Test"); ok {
+				name, _, _ = strings.Cut(name, "(")
+				there["Test"+name] = true
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := 0
+	for i, word := range strings.Split(string(table), "`") {
+		if i%2 == 1 && strings.HasPrefix(word, "Test") {
+			if named++; !there[word] {
+				t.Errorf("docs/security.md names %s, which no test has", word)
+			}
+		}
+	}
+	if named < 20 {
+		t.Errorf("docs/security.md names %d tests", named)
+	}
 }
