@@ -167,7 +167,7 @@ func (d *decoder) source() {
 		d.at("source.channel", "source.channel cannot be "+strconv.Quote(c.Channel)+": names of channels have letters, digits, '.', '_' and '-'", "")
 	}
 	if c.Type == "web" {
-		for _, k := range []string{"branch", "tag", "api_url"} {
+		for _, k := range []string{"branch", "api_url"} {
 			if d.set("source", k) {
 				d.at("source."+k, "source."+k+" has no use with source.type \"web\": a published folder holds what it was made of", "remove it")
 			}

@@ -71,8 +71,30 @@ func (c *command) status(cfg *config.Config) (s report, err error) {
 		return s, err
 	}
 	defer d.close()
-	s.Status, err = d.engine.Status()
-	return s, err
+	if s.Status, err = d.engine.Status(); err != nil {
+		return s, err
+	}
+	// Opening a source asks nobody; without its secrets there is just less to say.
+	if src, err := d.source.get(); err == nil {
+		if r, ok := src.(interface {
+			RateLimit() (limit, remaining int, reset time.Time)
+		}); ok {
+			s.quota = quota(r.RateLimit())
+		}
+	}
+	return s, nil
+}
+
+// quota words how often a host may still be asked.
+func quota(limit, remaining int, reset time.Time) string {
+	if limit == 0 {
+		return ""
+	}
+	s := strconv.Itoa(remaining) + " of " + strconv.Itoa(limit) + " requests are left until " + reset.Local().Format("2006-01-02 15:04")
+	if time.Now().After(reset) {
+		return strconv.Itoa(limit) + " requests are allowed"
+	}
+	return s
 }
 
 func statusFields(s report) jsontext.Fields {

@@ -69,15 +69,16 @@ func (c *command) open(cfg *config.Config) (*device, error) {
 		rules.Variant = "lfs"
 	}
 	m := &meter{events: events, off: cfg.Source.LFS} // LFS objects come one by one, with their sizes
+	clk := &clock{}
 	d.source = &lateSource{meter: m, limits: cfg.Limits, open: func() (openSource, error) {
-		return c.openSource(cfg, fsys, st.StateFolder()+"/git", rules, m.event)
+		return c.openSource(cfg, fsys, st.StateFolder()+"/git", rules, clk, m.event)
 	}}
 	tree := root
 	if st.Layout() == store.Slots {
 		tree = filepath.Join(root, store.Current)
 	}
 	d.engine = engine.New(engine.Config{
-		Store: st, Source: d.source, Gate: c.gate(cfg, st), Device: thisDevice(cfg.Device), Rules: rules,
+		Store: st, Source: d.source, Gate: c.gate(cfg, st, clk), Now: clk.now, Device: thisDevice(cfg.Device), Rules: rules,
 		App: app.New(app.Config{
 			Root: root, Tree: tree,
 			PreSwitch: cfg.Hooks.PreSwitch, PostSwitch: cfg.Hooks.PostSwitch, PostRollback: cfg.Hooks.PostRollback,
@@ -145,22 +146,30 @@ type lateGate struct {
 	gate   *trust.Gate
 }
 
-func (c *command) gate(cfg *config.Config, st *store.Store) *lateGate {
+func (c *command) gate(cfg *config.Config, st *store.Store, clk *clock) *lateGate {
 	return &lateGate{policy: cfg.Trust.Mode, open: func() (*trust.Gate, error) {
-		t := trust.Config{
-			Mode: trust.Mode(cfg.Trust.Mode), Product: cfg.Trust.Product, Threshold: cfg.Trust.Threshold,
-			Allowed: listFile(cfg.Trust.AllowedSigners), Revoked: listFile(cfg.Trust.RevokedKeys), Kept: st.List,
-			Channel: cfg.Source.Channel,
+		t, err := c.trustConfig(cfg)
+		if err != nil {
+			return nil, err
 		}
-		if !cfg.Trust.Key.IsZero() {
-			key, err := cfg.Trust.Key.Value(c.getenv)
-			if err != nil {
-				return nil, err
-			}
-			t.Key = []byte(key)
-		}
+		t.Kept, t.Now = st.List, clk.now
 		return trust.New(t)
 	}}
+}
+
+// trustConfig is what the configuration says of trust, secret included.
+func (c *command) trustConfig(cfg *config.Config) (trust.Config, error) {
+	t := trust.Config{
+		Mode: trust.Mode(cfg.Trust.Mode), Product: cfg.Trust.Product, Threshold: cfg.Trust.Threshold,
+		Allowed: listFile(cfg.Trust.AllowedSigners), Revoked: listFile(cfg.Trust.RevokedKeys),
+		Channel: cfg.Source.Channel,
+	}
+	if cfg.Trust.Key.IsZero() {
+		return t, nil
+	}
+	key, err := cfg.Trust.Key.Value(c.getenv)
+	t.Key = []byte(key)
+	return t, err
 }
 
 // listFile is the list of keys in a file, nil for none.
