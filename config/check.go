@@ -155,7 +155,7 @@ func (d *decoder) source() {
 	for i, m := range c.Mirrors {
 		c.Mirrors[i] = d.absURL(m)
 	}
-	if c.Channel+c.Branch+c.Tag == "" && (d.c.Trust.Mode != "none" || c.Type != "git") {
+	if c.Channel+c.Branch+c.Tag == "" && (d.c.Trust.Mode != "none" || c.Type != "git" && c.Type != "web") {
 		c.Channel = "stable"
 	}
 	switch {

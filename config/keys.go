@@ -72,7 +72,7 @@ var Keys = []Key{
 		Doc:   "github, gitea and gitlab: where the API is, when it is not where the host usually has it.",
 		field: func(c *Config) any { return &c.Source.APIURL }},
 	{Section: "source", Name: "channel", Basic: true, Example: `"stable"`,
-		Doc:   "Follow releases. With trust.mode \"signed\": the signed channel of this name, or, for \"stable\" where there is none, the highest signed version tag. Otherwise only \"stable\": the highest version tag (v1.4.0), or the host's latest release. Give one of channel, branch and tag; without any, the repository's default branch is followed where type is \"git\" and trust.mode is \"none\", else \"stable\".",
+		Doc:   "Follow releases. With trust.mode \"signed\": the signed channel of this name, or, for \"stable\" where there is none, the highest signed version tag. Otherwise only \"stable\": the highest version tag (v1.4.0), or the host's latest release. Give one of channel, branch and tag; without any, \"stable\" is followed; but where trust.mode is \"none\", a repository's default branch, or the manifest.json of a folder.",
 		field: func(c *Config) any { return &c.Source.Channel }},
 	{Section: "source", Name: "branch", Basic: true, Example: `"main"`,
 		Doc:   "Follow the newest commit of this branch.",
