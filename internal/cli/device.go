@@ -282,15 +282,29 @@ func (c *command) recoverVerb() verb {
 
 func (c *command) verifyVerb() verb {
 	var repair bool
+	var j judge
 	return verb{
-		name: "verify", use: "[--repair]", short: "hash the installed files against their release",
-		long:     "Read every installed file and compare its hash with what the release says. Each difference is one line. With --repair the files are put right, from this device where it has the content, else from the repository.",
-		examples: []string{"godwit verify", "godwit verify --repair"},
-		exits:    []int{0, 1, 2, 6},
+		name: "verify", use: "[--repair] [TARGET]", short: "hash the installed files, or judge a release as a device would", operands: [2]int{0, 1},
+		long: "Without TARGET, read every installed file and compare its hash with what the release says. Each difference is one line. With --repair the files are put right, from this device where it has the content, else from the repository.\n\n" +
+			"With TARGET, judge a release or a channel as a device would, one line for each check: a tag of the repository here (v1.4.0, channel/stable), a manifest or a channel's file with its signature beside it, or a published folder, of which every file is read. Who may sign is what the configuration says, or --allowed-signers and --product. What a device remembers is left out: it would also refuse what is older than what it has.",
+		examples: []string{"godwit verify", "godwit verify --repair", "godwit verify v1.4.0 --allowed-signers allowed_signers --product station", "godwit verify public/"},
+		exits:    []int{0, 1, 2, 4, 6},
 		flags: func(f *pflag.FlagSet) {
 			f.BoolVar(&repair, "repair", false, "put right what differs")
+			f.StringVar(&j.allowed, "allowed-signers", "", "`FILE`; who may sign TARGET, instead of the configuration's section [trust]")
+			f.StringVar(&j.revoked, "revoked-keys", "", "`FILE`; who may no more, with --allowed-signers")
+			f.StringVar(&j.product, "product", "", "`NAME`; what TARGET has to be for, \"*\" for anything")
+			f.IntVar(&j.threshold, "threshold", 0, "`NUMBER`; how many have to have signed TARGET (default: that of the configuration, or 1)")
 		},
-		run: func(ctx context.Context, _ string) error {
+		run: func(ctx context.Context, target string) error {
+			switch given := j != (judge{}); {
+			case target == "" && given:
+				return usageText("who may sign what is a question about a TARGET", "verify")
+			case target != "" && repair:
+				return usageText("--repair is for what is installed, and not for "+target, "verify")
+			case target != "":
+				return c.judge(ctx, target, j)
+			}
 			return c.withEngine(func(e *engine.Engine) error {
 				v, err := e.Verify(ctx, repair)
 				p := c.printer()

@@ -43,7 +43,7 @@ type verb struct {
 
 // verbs lists the commands in the order in which help shows them.
 func (c *command) verbs() []verb {
-	return slices.Concat(c.deviceVerbs(), []verb{c.demoVerb(), c.completionVerb(), c.manVerb(), c.versionVerb()})
+	return slices.Concat(c.deviceVerbs(), c.authorVerbs(), []verb{c.demoVerb(), c.completionVerb(), c.manVerb(), c.versionVerb()})
 }
 
 // globalFlags returns the flags that go with every command. In the usage text

@@ -1,0 +1,457 @@
+package author
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/godwit-ota/godwit"
+	"github.com/godwit-ota/godwit/internal/semver"
+	"github.com/godwit-ota/godwit/manifest"
+)
+
+// A channel is a signed tag that moves, refs/tags/channel/NAME. Each of its
+// states says which tag object came before it, in the trailer Previous, and
+// stays reachable as refs/godwit/channel/NAME/SEQUENCE: without such a ref, git
+// would throw it away, here and at the host.
+const (
+	channelRefs = "refs/tags/channel/"
+	trailRefs   = "refs/godwit/channel/"
+)
+
+// keys are the trailers of a channel in the order in which they are written.
+var keys = []string{"Sequence", "Release", "Product", "Rollout", "Wave", "Window", "Floor", "Not-After", "Rollback-To", "Halt", "Previous"}
+
+// A State is one state of a channel.
+type State struct {
+	*Tag
+	Sequence uint64
+	Pushed   bool
+	// Trailless says that the remote took the channel but no ref beside it, so
+	// that it does not keep the states before.
+	Trailless bool
+}
+
+// A Setting is what Set changes. For each text "" leaves it to Set and "none"
+// takes it away.
+type Setting struct {
+	Version  string // "" is the release that the channel has already
+	Product  string // "" is that of the release
+	Rollout  string // "25%"
+	Waves    []string
+	Window   string // "02:00-04:00"
+	Floor    string
+	NotAfter time.Time
+	Forever  bool // no NotAfter, and there was one
+	Rollback bool // devices may go back to Version
+	Local    bool // leave the remote alone
+}
+
+// Set moves the channel, or makes it. With the release that the channel has
+// already, what is not given stays; with another one, the window, the floor and
+// the product stay, and it goes to all devices unless something else is given.
+// before is nil if there was no channel.
+//
+// It refuses, with CodeRefused, what devices would refuse: a lower version
+// without Rollback, an expired channel, a release that is not signed, is for
+// another product or is not at the remote.
+func (r *Repository) Set(ctx context.Context, name string, s Setting) (before, after *State, err error) {
+	before, expected, err := r.present(ctx, name, s.Local)
+	if err != nil {
+		return nil, nil, err
+	}
+	values := map[string][]string{}
+	version := s.Version
+	switch {
+	case before == nil && version == "":
+		return nil, nil, godwit.Fail(godwit.CodeUsage, nil, "there is no channel "+name+" yet", "say which release it gives: godwit channel set "+name+" VERSION")
+	case before != nil && (version == "" || version == before.Get("Release")):
+		version = before.Get("Release")
+		for _, k := range keys {
+			values[k] = before.All(k)
+		}
+	case before != nil:
+		for _, k := range []string{"Window", "Floor", "Not-After"} {
+			values[k] = before.All(k)
+		}
+	}
+	release, err := r.publishable(ctx, version, s.Local)
+	if err != nil {
+		return before, nil, err
+	}
+	product := release.Get("Product")
+	for _, p := range []string{s.Product, r.config(ctx, "godwit.product")} {
+		if product == "" {
+			product = p // git tag -s, where the keys are for one product
+		}
+	}
+	if product == "" {
+		return before, nil, godwit.Fail(godwit.CodeUsage, nil, "the release "+version+" does not say which product it is for", "give --product NAME, or: git config godwit.product NAME")
+	}
+	if s.Product != "" && s.Product != product || before != nil && before.Get("Product") != product {
+		return before, nil, godwit.Fail(godwit.CodeWrongProduct, nil, "the release "+version+" is for the product "+product+", and the channel "+name+" is not", "look whether this is the right repository, or use another channel")
+	}
+	values["Release"], values["Product"] = []string{version}, []string{product}
+	if err := s.apply(values, r.now()); err != nil {
+		return before, nil, err
+	}
+	if err := r.wayThere(ctx, before, version, s.Rollback, values); err != nil {
+		return before, nil, err
+	}
+	after, err = r.move(ctx, name, before, expected, release.Commit, values, s.Local)
+	return before, after, err
+}
+
+// apply puts what is given into values.
+func (s *Setting) apply(values map[string][]string, now time.Time) error {
+	if s.Rollout != "" {
+		n, err := strconv.Atoi(strings.TrimSuffix(s.Rollout, "%"))
+		if err != nil || n < 0 || n > 100 {
+			return usage("--rollout takes 0% to 100%, and not " + s.Rollout)
+		}
+		values["Rollout"] = []string{strconv.Itoa(n) + "%"}
+	}
+	switch {
+	case slices.Equal(s.Waves, []string{"none"}):
+		values["Wave"] = nil
+	case len(s.Waves) > 0:
+		for _, w := range s.Waves {
+			if _, err := manifest.ParseLabel(w); err != nil {
+				return usage("--wave takes a label of devices such as site=lab, and not " + w)
+			}
+		}
+		values["Wave"] = s.Waves
+		if s.Rollout == "" {
+			values["Rollout"] = nil // these devices only
+		}
+	}
+	if len(values["Rollout"]) == 0 && len(values["Wave"]) == 0 {
+		values["Rollout"] = []string{"100%"}
+	}
+	if s.Window != "" {
+		if values["Window"] = []string{s.Window}; s.Window == "none" {
+			values["Window"] = nil
+		} else if _, err := manifest.ParseWindow(s.Window); err != nil {
+			return usage("--window takes hours such as 02:00-04:00, and not " + s.Window)
+		}
+	}
+	if s.Floor != "" {
+		values["Floor"] = []string{s.Floor}
+		if _, ok := semver.Parse(s.Floor); s.Floor == "none" {
+			values["Floor"] = nil
+		} else if !ok {
+			return usage("--floor takes a version, and not " + s.Floor)
+		}
+	}
+	if s.Forever {
+		values["Not-After"] = nil
+	}
+	if !s.NotAfter.IsZero() {
+		values["Not-After"] = []string{s.NotAfter.UTC().Format(time.RFC3339)}
+	}
+	if v := values["Not-After"]; len(v) > 0 {
+		if at, err := time.Parse(time.RFC3339, v[0]); err != nil || !at.After(now) {
+			return godwit.Fail(godwit.CodeRefused, nil, "the channel would be over already, since "+v[0], "give a later time: --not-after 90d, or --not-after none")
+		}
+	}
+	return nil
+}
+
+func usage(text string) error {
+	return godwit.Fail(godwit.CodeUsage, nil, text, "see `godwit channel --help`")
+}
+
+// wayThere sees to it that devices can follow from where they are.
+func (r *Repository) wayThere(ctx context.Context, before *State, version string, rollback bool, values map[string][]string) error {
+	v, ok := semver.Parse(version)
+	if !ok {
+		return usage("\"" + version + "\" is not a version")
+	}
+	if floor := values["Floor"]; len(floor) > 0 {
+		if f, _ := semver.Parse(floor[0]); semver.Compare(f, v) > 0 {
+			return godwit.Fail(godwit.CodeRefused, nil, "the floor "+floor[0]+" is higher than the release "+version, "lower it: --floor VERSION, or --floor none")
+		}
+		if _, err := r.release(ctx, floor[0]); err != nil {
+			return err
+		}
+	}
+	if rollback {
+		values["Rollback-To"] = []string{version}
+		return nil
+	}
+	if len(values["Rollback-To"]) > 0 {
+		return nil // the same release as before
+	}
+	// Also those devices count that missed the way back from a higher version.
+	highest, higher := "", semver.Version{}
+	for s := before; s != nil; {
+		if w, ok := semver.Parse(s.Get("Release")); ok && semver.Compare(w, higher) > 0 {
+			highest, higher = s.Get("Release"), w
+		}
+		t, err := r.tag(ctx, s.Get("Previous"))
+		if err != nil {
+			break
+		}
+		s = &State{Tag: t}
+	}
+	if semver.Compare(v, higher) < 0 {
+		return godwit.Fail(godwit.CodeRefused, nil, version+" is lower than "+highest+", which the channel gave before: devices that have it would refuse to go back",
+			"if they are to go back, add --rollback")
+	}
+	return nil
+}
+
+// publishable reads a release's tag, which has to be signed and, if not local,
+// at the remote.
+func (r *Repository) publishable(ctx context.Context, version string, local bool) (*Tag, error) {
+	ref := "refs/tags/" + version
+	if !local {
+		there, err := r.remoteRefs(ctx, ref)
+		if err != nil {
+			return nil, err
+		}
+		here, err := r.ref(ctx, ref)
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case there[ref] == "":
+			return nil, godwit.Fail(godwit.CodeRefused, nil, "the remote "+r.remote+" has no release "+version, "push it first: git push "+r.remote+" "+ref)
+		case here == "":
+			if _, err := r.git(ctx, nil, "fetch", "--quiet", "--no-tags", r.remote, ref+":"+ref); err != nil {
+				return nil, err
+			}
+		case here != there[ref]:
+			return nil, godwit.Fail(godwit.CodeRefused, nil, "the tag "+version+" is another one here than at the remote "+r.remote,
+				"look at both; to take the remote's: git fetch --force "+r.remote+" "+ref+":"+ref)
+		}
+	}
+	t, err := r.release(ctx, version)
+	if err == nil && len(t.Keys) == 0 {
+		err = godwit.Fail(godwit.CodeUnsigned, nil, "the release "+version+" is not signed with an SSH key", "devices would refuse it: make releases with godwit tag")
+	}
+	return t, err
+}
+
+// present reads the channel as it is: at the remote or, if local, here. A state
+// that was made here with Local goes before the one at the remote that it
+// follows. expected is what the remote has. Both are nothing if there is no
+// channel.
+func (r *Repository) present(ctx context.Context, name string, local bool) (s *State, expected string, err error) {
+	if name == "" || strings.HasPrefix(name, "-") {
+		return nil, "", usage("\"" + name + "\" is no name for a channel")
+	}
+	if _, err := r.git(ctx, nil, "check-ref-format", channelRefs+name); err != nil || strings.Contains(name, "/") {
+		return nil, "", usage("\"" + name + "\" is no name for a channel")
+	}
+	ref := channelRefs + name
+	here, err := r.ref(ctx, ref)
+	if err != nil {
+		return nil, "", err
+	}
+	if here != "" {
+		if s, err = r.state(ctx, name, here); err != nil {
+			return nil, "", err
+		}
+	}
+	if local {
+		return s, "", nil
+	}
+	there, err := r.remoteRefs(ctx, ref)
+	if err != nil {
+		return nil, "", err
+	}
+	expected = there[ref]
+	if expected == here || expected == "" {
+		return s, expected, nil
+	}
+	if _, err := r.git(ctx, nil, "fetch", "--quiet", "--no-tags", r.remote, ref); err != nil {
+		return nil, "", err
+	}
+	theirs, err := r.state(ctx, name, expected)
+	if err != nil {
+		return nil, "", err
+	}
+	if s == nil || theirs.Sequence >= s.Sequence {
+		s = theirs
+		if _, err := r.git(ctx, nil, "update-ref", ref, expected, here); err != nil {
+			return nil, "", err
+		}
+	}
+	return s, expected, nil
+}
+
+// state reads one state of a channel.
+func (r *Repository) state(ctx context.Context, name, id string) (*State, error) {
+	t, err := r.tag(ctx, id)
+	if err != nil {
+		return nil, godwit.Fail(godwit.CodeOf(err), err, "the channel "+name+" cannot be read", "it is to be made with godwit channel")
+	}
+	s := &State{Tag: t}
+	s.Sequence, err = strconv.ParseUint(t.Get("Sequence"), 10, 63)
+	if err != nil || t.Name != "channel/"+name || len(t.Keys) == 0 {
+		return nil, godwit.Fail(godwit.CodeBadStatement, nil, "the tag channel/"+name+" is not a signed channel of that name", "delete it, or use another name")
+	}
+	return s, nil
+}
+
+// move writes the next state and publishes it.
+func (r *Repository) move(ctx context.Context, name string, before *State, expected, commit string, values map[string][]string, local bool) (*State, error) {
+	next, previous := uint64(1), ""
+	if before != nil {
+		next, previous = before.Sequence+1, before.ID
+		values["Previous"] = []string{before.ID}
+	}
+	number := strconv.FormatUint(next, 10)
+	values["Sequence"] = []string{number}
+	var trailers []Trailer
+	for _, k := range keys {
+		for _, v := range values[k] {
+			trailers = append(trailers, Trailer{k, v})
+		}
+	}
+	object, err := r.compose(ctx, "channel/"+name, commit, "Channel "+name+": "+values["Release"][0], trailers)
+	if err != nil {
+		return nil, err
+	}
+	id, err := r.write(ctx, object)
+	if err != nil {
+		return nil, err
+	}
+	s, err := r.state(ctx, name, id)
+	if err != nil {
+		return nil, err
+	}
+	ref, trail := channelRefs+name, trailRefs+name+"/"+number
+	if !local {
+		if err := r.publish(ctx, s, ref, trail, expected); err != nil {
+			return nil, err
+		}
+	}
+	here, err := r.ref(ctx, ref)
+	if err == nil && here != "" && here != previous {
+		err = godwit.Fail(godwit.CodeRefused, nil, "the channel "+name+" was changed here at the same time", "look at it with `godwit channel show "+name+"`, and run it again")
+	}
+	if err == nil {
+		_, err = r.git(ctx, nil, "update-ref", ref, id, here)
+	}
+	if err == nil {
+		_, err = r.git(ctx, nil, "update-ref", trail, id)
+	}
+	return s, err
+}
+
+// publish pushes a state, with its trail where the host takes that. It fails if
+// the remote has changed since expected was there.
+func (r *Repository) publish(ctx context.Context, s *State, ref, trail, expected string) error {
+	lease := "--force-with-lease=" + ref + ":" + expected
+	push := func(args ...string) error {
+		_, err := r.git(ctx, nil, append([]string{"push", "--quiet", lease}, args...)...)
+		return err
+	}
+	first := push("--atomic", "--force-with-lease="+trail+":", r.remote, s.ID+":"+ref, s.ID+":"+trail)
+	if first == nil {
+		s.Pushed = true
+		return nil
+	}
+	there, err := r.remoteRefs(ctx, ref, trail)
+	if err != nil {
+		return err
+	}
+	if there[ref] != expected || there[trail] != "" {
+		return godwit.Fail(godwit.CodeRefused, nil, "somebody else changed the channel at the same time", "nothing was published: look at it with `godwit channel show`, and run it again")
+	}
+	if err := push(r.remote, s.ID+":"+ref); err != nil {
+		return pushError(first, "the channel cannot be pushed", "nothing was published; look whether you may push tags to "+r.remote)
+	}
+	s.Pushed, s.Trailless = true, true
+	return nil
+}
+
+// Halt stops a channel: no device takes its release any more. why is shown to
+// those who ask a device.
+func (r *Repository) Halt(ctx context.Context, name, why string, local bool) (before, after *State, err error) {
+	if why == "" {
+		why = "halted by those who make the releases"
+	}
+	return r.change(ctx, name, local, func(s *State, values map[string][]string) error {
+		values["Halt"] = []string{why}
+		return nil
+	})
+}
+
+// Resume lets a halted channel go on.
+func (r *Repository) Resume(ctx context.Context, name string, local bool) (before, after *State, err error) {
+	return r.change(ctx, name, local, func(s *State, values map[string][]string) error {
+		if s.Get("Halt") == "" {
+			return godwit.Fail(godwit.CodeRefused, nil, "the channel "+name+" is not halted", "see `godwit channel show "+name+"`; a roll-out of 0% ends with `godwit channel set "+name+" --rollout`")
+		}
+		values["Halt"] = nil
+		return nil
+	})
+}
+
+// change moves a channel to its next state with the same release.
+func (r *Repository) change(ctx context.Context, name string, local bool, edit func(*State, map[string][]string) error) (before, after *State, err error) {
+	before, expected, err := r.present(ctx, name, local)
+	if err != nil {
+		return nil, nil, err
+	}
+	if before == nil {
+		return nil, nil, noChannel(name)
+	}
+	values := map[string][]string{}
+	for _, k := range keys {
+		values[k] = before.All(k)
+	}
+	if err := edit(before, values); err != nil {
+		return before, nil, err
+	}
+	after, err = r.move(ctx, name, before, expected, before.Commit, values, local)
+	return before, after, err
+}
+
+func noChannel(name string) error {
+	return godwit.Fail(godwit.CodeNoRef, nil, "there is no channel "+name, "make it: godwit channel set "+name+" VERSION")
+}
+
+// Show gives the present state of a channel.
+func (r *Repository) Show(ctx context.Context, name string, local bool) (*State, error) {
+	s, _, err := r.present(ctx, name, local)
+	if err == nil && s == nil {
+		err = noChannel(name)
+	}
+	return s, err
+}
+
+// Log gives the states of a channel to each, the newest first, as far as they
+// are kept. complete says whether that was all.
+func (r *Repository) Log(ctx context.Context, name string, local bool, each func(*State) error) (complete bool, err error) {
+	s, err := r.Show(ctx, name, local)
+	if err != nil {
+		return false, err
+	}
+	if !local {
+		trail := trailRefs + name + "/*"
+		if _, err := r.git(ctx, nil, "fetch", "--quiet", "--no-tags", r.remote, "+"+trail+":"+trail); err != nil {
+			return false, err
+		}
+	}
+	for {
+		if err := each(s); err != nil {
+			return false, err
+		}
+		previous := s.Get("Previous")
+		if previous == "" {
+			return true, nil
+		}
+		if _, err := r.git(ctx, nil, "cat-file", "-e", previous); err != nil {
+			return false, nil
+		}
+		if s, err = r.state(ctx, name, previous); err != nil {
+			return false, err
+		}
+	}
+}

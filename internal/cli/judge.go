@@ -1,0 +1,279 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/godwit-ota/godwit"
+	"github.com/godwit-ota/godwit/author"
+	"github.com/godwit-ota/godwit/config"
+	"github.com/godwit-ota/godwit/internal/jsontext"
+	"github.com/godwit-ota/godwit/source/dir"
+	"github.com/godwit-ota/godwit/source/web"
+	"github.com/godwit-ota/godwit/source/web/mirror"
+	"github.com/godwit-ota/godwit/trust"
+	"github.com/godwit-ota/godwit/vfs"
+)
+
+// judge says who may sign, where it is not the configuration that does.
+type judge struct {
+	allowed, revoked, product string
+	threshold                 int
+}
+
+// judge holds a release or a channel against the checks of a device that
+// remembers nothing.
+func (c *command) judge(ctx context.Context, target string, j judge) error {
+	t := trust.Config{Mode: trust.Signed, Allowed: listFile(config.Path(j.allowed)), Revoked: listFile(config.Path(j.revoked))}
+	if j.allowed == "" {
+		if j.revoked != "" {
+			return usageText("--revoked-keys goes with --allowed-signers", "verify")
+		}
+		cfg, err := c.loadConfig()
+		if err != nil {
+			return err
+		}
+		if t, err = c.trustConfig(cfg); err != nil {
+			return err
+		}
+	} else if j.product == "" {
+		return usageText("--allowed-signers needs --product, which may be \"*\"", "verify")
+	}
+	if j.product != "" {
+		t.Product = j.product
+	}
+	if j.threshold > 0 {
+		t.Threshold = j.threshold
+	}
+	t.Channel = ""
+	t.Explain = c.explain
+	g, err := trust.New(t)
+	if err != nil {
+		return err
+	}
+	info, err := os.Stat(target)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return c.judgeTag(ctx, g, target)
+	case err != nil:
+		return godwit.Fail(godwit.CodeUsage, err, target+" cannot be read", "name a tag of the repository here, a manifest or a published folder")
+	case info.IsDir():
+		return c.judgeFolder(ctx, g, target)
+	}
+	return c.judgeFile(ctx, g, target)
+}
+
+// explain shows one check.
+func (c *command) explain(s trust.Step) {
+	p := c.printer()
+	f := jsontext.Fields{{Name: "type", Value: "check"}, {Name: "check", Value: s.Check}, {Name: "good", Value: s.Err == nil}}
+	if s.Err != nil {
+		p.Emit(f.With("code", string(godwit.CodeOf(s.Err))).With("text", s.Err.Error()))
+		p.Printf("BAD   %s: %s\n", s.Check, s.Err)
+		return
+	}
+	p.Emit(f.With("text", s.Text))
+	p.Printf("good  %s: %s\n", s.Check, s.Text)
+}
+
+// step shows a check that is made here, and passes its error on.
+func (c *command) step(check, text string, err error) error {
+	c.explain(trust.Step{Check: check, Text: text, Err: err})
+	return err
+}
+
+// accepted says the verdict on a release.
+func (c *command) accepted(v godwit.Verified) {
+	c.printer().Emit(jsontext.Fields{{Name: "type", Value: "verdict"}, {Name: "release", Value: v.Version}, {Name: "commit", Value: v.Commit},
+		{Name: "policy", Value: v.Policy}, {Name: "signers", Value: v.Signers}})
+	c.printer().Printf("a device takes %s, unless it has a newer one\n", named(v.Version, v.Commit))
+}
+
+// ordered says the verdict on a channel.
+func (c *command) ordered(o godwit.Orders) {
+	c.printer().Emit(jsontext.Fields{{Name: "type", Value: "verdict"}, {Name: "channel", Value: o.Channel}, {Name: "sequence", Value: int64(o.Sequence)},
+		{Name: "release", Value: o.Release}, {Name: "commit", Value: o.Commit}})
+	c.printer().Printf("a device follows the channel %s to %s\n", o.Channel, named(o.Release, o.Commit))
+}
+
+func (c *command) judgeTag(ctx context.Context, g *trust.Gate, name string) error {
+	r, err := author.Open(ctx, author.Options{})
+	if err != nil {
+		return godwit.Fail(godwit.CodeUsage, err, "there is no file "+name, "name a tag of the repository here, a manifest or a published folder")
+	}
+	rel, err := r.Statement(ctx, name)
+	if err != nil {
+		return err
+	}
+	if rel.Channel != "" || strings.HasPrefix(rel.Ref, "refs/tags/channel/") {
+		o, err := g.Orders(ctx, rel.Statement, rel.Tip, godwit.Memory{})
+		if err != nil {
+			return err
+		}
+		if err := c.step("commit", "it is set for the commit of "+o.Release, sameCommit(ctx, r, o)); err != nil {
+			return err
+		}
+		c.ordered(o)
+		return nil
+	}
+	v, err := g.Admit(ctx, rel, godwit.Memory{})
+	if err != nil {
+		return err
+	}
+	tree, err := r.Tree(ctx, v.Commit)
+	if err == nil && v.Tree != "" && v.Tree != tree {
+		err = godwit.Fail(godwit.CodeTampered, nil, "the tag is signed for the tree "+v.Tree+", and its commit has "+tree, "make the release again")
+	}
+	if err := c.step("tree", "it is the commit's", err); err != nil {
+		return err
+	}
+	c.accepted(v)
+	return nil
+}
+
+// sameCommit checks that a channel and its release mean the same commit.
+func sameCommit(ctx context.Context, r *author.Repository, o godwit.Orders) error {
+	rel, err := r.Statement(ctx, o.Release)
+	if err == nil && rel.Commit != o.Commit {
+		err = godwit.Fail(godwit.CodeWrongName, nil, "the channel is set for the commit "+short(o.Commit)+", and "+o.Release+" is "+short(rel.Commit), "set the channel again")
+	}
+	return err
+}
+
+// judgeFile judges a manifest, or a channel's file, by itself.
+func (c *command) judgeFile(ctx context.Context, g *trust.Gate, name string) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return godwit.Fail(godwit.CodeUsage, err, name+" cannot be read", "")
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	sig, err := os.ReadFile(name + web.Suffix)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return godwit.Fail(godwit.CodeUsage, err, name+web.Suffix+" cannot be read", "")
+	}
+	st := godwit.Statement{Form: godwit.FileStatement, Body: f, Size: info.Size(), Signatures: sig}
+	base := filepath.Base(name)
+	for _, pattern := range []string{web.ChannelName, web.ChannelFile("*")} {
+		if ok, _ := filepath.Match(pattern, base); ok {
+			channel := web.Stable
+			if base != web.ChannelName {
+				channel = strings.TrimSuffix(strings.TrimPrefix(base, "channel-"), ".json")
+			}
+			o, err := g.Orders(ctx, st, godwit.Tip{Ref: "channel/" + channel, Channel: "1"}, godwit.Memory{})
+			if err == nil {
+				c.ordered(o)
+			}
+			return err
+		}
+	}
+	v, err := g.Admit(ctx, godwit.Release{Tip: godwit.Tip{Ref: web.ManifestName}, Statement: st}, godwit.Memory{})
+	if err == nil {
+		c.accepted(v)
+	}
+	return err
+}
+
+// judgeFolder takes a published folder as a device would: the channel if there
+// is one, the release, every file.
+func (c *command) judgeFolder(ctx context.Context, g *trust.Gate, name string) error {
+	folder, err := vfs.OS(name)
+	if err != nil {
+		return godwit.Fail(godwit.CodeUsage, err, name+" cannot be read", "")
+	}
+	defer folder.Close()
+	work, err := os.MkdirTemp("", "godwit-verify-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(work)
+	state, err := vfs.OS(work)
+	if err != nil {
+		return err
+	}
+	defer state.Close()
+	cfg := web.Config{Mirrors: []mirror.Mirror{dir.New(folder)}, State: state, Folder: "state"}
+	if _, err := os.Stat(filepath.Join(name, web.ChannelName)); err == nil {
+		cfg.Channel = web.Stable
+	}
+	src, err := web.New(cfg)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	tip, err := src.Tip(ctx)
+	if err != nil {
+		return err
+	}
+	if tip.Channel != "" {
+		st, err := src.Channel(ctx, tip)
+		if err != nil {
+			return err
+		}
+		o, err := g.Orders(ctx, st, tip, godwit.Memory{})
+		if err != nil {
+			return err
+		}
+		if tip, err = src.Named(ctx, o.Release); err != nil {
+			return err
+		}
+		if o.Commit != tip.Commit {
+			return c.step("manifest", "", godwit.Fail(godwit.CodeWrongName, nil, "the channel is set for the manifest "+short(o.Commit)+", and that of "+o.Release+" is "+short(tip.Commit), "set the channel again"))
+		}
+		c.ordered(o)
+	}
+	rel, err := src.Release(ctx, tip)
+	if err != nil {
+		return err
+	}
+	v, err := g.Admit(ctx, rel, godwit.Memory{})
+	if err != nil {
+		return err
+	}
+	d, err := src.Describe(ctx, v, nil)
+	if err != nil {
+		return c.step("files", "", err)
+	}
+	n := 0
+	for _, err := range d.Listing {
+		if err != nil {
+			return c.step("files", "", err)
+		}
+		n++
+	}
+	err = src.Fetch(ctx, d, d.Listing, sink{work})
+	if err := c.step("files", files(n)+", each as the manifest has it", err); err != nil {
+		return err
+	}
+	c.accepted(v)
+	return nil
+}
+
+// A sink takes objects and keeps none: their source has hashed them.
+type sink struct{ folder string }
+
+func (s sink) Has(godwit.Digest) bool                      { return false }
+func (s sink) Open(godwit.Digest) (godwit.Object, error)   { return nil, fs.ErrNotExist }
+func (s sink) Create(size int64) (godwit.NewObject, error) { return newDrain(s.folder) }
+
+// A drain is an object for as long as it is written.
+type drain struct{ *os.File }
+
+func newDrain(folder string) (drain, error) {
+	f, err := os.CreateTemp(folder, "object-")
+	return drain{f}, err
+}
+
+func (d drain) Commit(godwit.Digest) error { d.Abort(); return nil }
+
+func (d drain) Abort() {
+	d.Close()
+	os.Remove(d.Name())
+}
