@@ -279,6 +279,9 @@ func (d *device) check(raw *crashfs.FS, want state, deep bool) string {
 	if _, err := s.Verify(func(p store.Problem) error { bad = append(bad, p.Entry.Path+" "+p.What); return nil }); err != nil || bad != nil {
 		return fmt.Sprintf("verify: %v %v", bad, err)
 	}
+	if what := remembers(s); what != "" {
+		return what
+	}
 	if deep {
 		return d.checkKept(probe.fs, s)
 	}

@@ -2,8 +2,10 @@ package store_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -45,6 +47,30 @@ func (t tree) listing() godwit.Listing {
 	}
 }
 
+func keysOf(id string) string { return "the keys that " + id + " brought\n" }
+
+type keyList struct{ *bytes.Reader }
+
+func (keyList) Close() error { return nil }
+
+// remembers says what is wrong with the memory of a device: it must be that of
+// a version that was switched to, and its list of keys must be there.
+func remembers(s *store.Store) string {
+	m := s.Record().Memory
+	if m.Version == "" {
+		return "nothing is remembered"
+	}
+	f, err := s.List(m.Signers)
+	if err != nil {
+		return err.Error()
+	}
+	defer f.Close()
+	if b, err := io.ReadAll(f); err != nil || string(b) != keysOf(m.Version) {
+		return fmt.Sprintf("%s is remembered with %q, %v", m.Version, b, err)
+	}
+	return ""
+}
+
 // install does what the engine does, without network, gate and hooks.
 func install(s *store.Store, id string, t tree, rules plan.Rules) error {
 	objects, err := s.Objects()
@@ -83,7 +109,14 @@ func install(s *store.Store, id string, t tree, rules plan.Rules) error {
 			return err
 		}
 	}
-	b, err := s.Build(objects, store.Version{ID: id, Name: id, Ref: "refs/heads/main", Policy: "none", Rules: rules.Fingerprint()}, s.Record().Memory, p, survey)
+	// The release brings a list of keys, and is the newest that was accepted.
+	keys := []byte(keysOf(id))
+	sum := sha256.Sum256(keys)
+	m := godwit.Memory{Version: id, Signers: godwit.MakeDigest(godwit.SHA256, sum[:]).String()}
+	if err := s.KeepList(godwit.MakeDigest(godwit.SHA256, sum[:]), keyList{bytes.NewReader(keys)}); err != nil {
+		return err
+	}
+	b, err := s.Build(objects, store.Version{ID: id, Name: id, Ref: "refs/heads/main", Policy: "none", Rules: rules.Fingerprint()}, m, p, survey)
 	if err != nil {
 		return err
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/godwit-ota/godwit/plan"
 	"github.com/godwit-ota/godwit/proof/powercut/wire"
 	"github.com/godwit-ota/godwit/store"
+	"github.com/godwit-ota/godwit/trust"
 	"github.com/godwit-ota/godwit/vfs"
 )
 
@@ -80,8 +81,12 @@ func (d *device) live(damage string, repair bool) error {
 	d.source = &source{links: d.links}
 	d.app = &app{store: func() int { n, _ := d.running(); return n }}
 	d.boot = fmt.Sprint(d.rand.Uint64())
+	gate, err := trust.New(trust.Config{Mode: trust.None})
+	if err != nil {
+		return err
+	}
 	d.engine = engine.New(engine.Config{
-		Store: d.store, Source: d.source, App: d.app, Rules: plan.Rules{Symlinks: true},
+		Store: d.store, Source: d.source, Gate: gate, App: d.app, Rules: plan.Rules{Symlinks: true},
 		Boot: func() (string, time.Duration) { return d.boot, 0 },
 	})
 	if err := d.recover(repair); err != nil {

@@ -22,16 +22,22 @@ func (s *source) Tip(context.Context) (godwit.Tip, error) { return tip(s.next), 
 
 func tip(n int) godwit.Tip { return godwit.Tip{Ref: "refs/heads/main", Commit: id(n)} }
 
-func (s *source) Describe(_ context.Context, t godwit.Tip, _ []string) (godwit.Release, error) {
+func (s *source) Release(_ context.Context, t godwit.Tip) (godwit.Release, error) {
 	n, err := number(t.Commit)
+	return godwit.Release{Tip: t, Version: fmt.Sprintf("v%d", n)}, err
+}
+
+func (s *source) Describe(_ context.Context, v godwit.Verified, _ []string) (godwit.Described, error) {
+	n, err := number(v.Commit)
 	if err != nil {
-		return godwit.Release{}, err
+		return godwit.Described{}, err
 	}
+	v.Time = time.Unix(int64(n), 0).UTC()
 	var entries []godwit.Entry
 	for _, f := range tree(n, s.links) {
 		entries = append(entries, f.entry())
 	}
-	return godwit.Release{Tip: t, Version: fmt.Sprintf("v%d", n), Time: time.Unix(int64(n), 0).UTC(),
+	return godwit.Described{Verified: v,
 		Listing: func(yield func(godwit.Entry, error) bool) {
 			for _, e := range entries {
 				if !yield(e, nil) {
@@ -41,7 +47,7 @@ func (s *source) Describe(_ context.Context, t godwit.Tip, _ []string) (godwit.R
 		}}, nil
 }
 
-func (s *source) Fetch(_ context.Context, r godwit.Release, want godwit.Listing, into godwit.Objects) error {
+func (s *source) Fetch(_ context.Context, r godwit.Described, want godwit.Listing, into godwit.Objects) error {
 	n, err := number(r.Commit)
 	if err != nil {
 		return err
@@ -79,7 +85,7 @@ type app struct {
 	reboot bool       // a restart was asked for
 }
 
-func (*app) Hook(context.Context, string, godwit.Release, godwit.Release) (string, error) {
+func (*app) Hook(context.Context, string, godwit.Verified, godwit.Verified) (string, error) {
 	return "", nil
 }
 
