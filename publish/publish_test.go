@@ -1,0 +1,525 @@
+package publish_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/godwit-ota/godwit"
+	"github.com/godwit-ota/godwit/manifest"
+	"github.com/godwit-ota/godwit/publish"
+	"github.com/godwit-ota/godwit/source/dir"
+	"github.com/godwit-ota/godwit/source/web"
+	"github.com/godwit-ota/godwit/source/web/mirror"
+	"github.com/godwit-ota/godwit/trust"
+	"github.com/godwit-ota/godwit/vfs"
+)
+
+var ctx = context.Background()
+
+func write(t *testing.T, root string, files map[string]string) {
+	t.Helper()
+	for name, text := range files {
+		name = filepath.Join(root, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		mode := os.FileMode(0o644)
+		if strings.HasPrefix(text, "#!") {
+			mode = 0o755
+		}
+		if err := os.WriteFile(name, []byte(text), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// every gives the files below root with their contents.
+func every(t *testing.T, root string) map[string]string {
+	t.Helper()
+	files := map[string]string{}
+	err := filepath.WalkDir(root, func(name string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(name)
+		rel, _ := filepath.Rel(root, name)
+		files[filepath.ToSlash(rel)] = string(b)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+func listing(t *testing.T, name string) (paths []string, entries map[string]godwit.Entry) {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries = map[string]godwit.Entry{}
+	for e, err := range manifest.Entries(bytes.NewReader(b), int64(len(b)), manifest.Limits{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		paths = append(paths, e.Path)
+		entries[e.Path] = e
+	}
+	return paths, entries
+}
+
+func head(t *testing.T, name string) manifest.Head {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := manifest.ReadHead(bytes.NewReader(b), int64(len(b)), manifest.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+func wantCode(t *testing.T, err error, code godwit.Code) {
+	t.Helper()
+	if godwit.CodeOf(err) != code {
+		t.Errorf("%s (%v), want %s", godwit.CodeOf(err), err, code)
+	}
+}
+
+var app = map[string]string{
+	"main.py": "print(1)\n", "bin/run": "#!/bin/sh\n", "lib/__init__.py": "", "lib/größe.py": "x = 1\n", "lib/__pycache__/a.pyc": "c",
+	".gitignore": "x", ".env": "secret", ".godwit/allowed_signers": "key", "docs/.hidden/x": "y",
+}
+
+var appPaths = []string{".godwit/allowed_signers", "bin/run", "lib/__init__.py", "lib/größe.py", "main.py"}
+
+func TestPublishAFolder(t *testing.T) {
+	from, out := t.TempDir(), t.TempDir()
+	write(t, from, app)
+	if err := os.Symlink("bin/run", filepath.Join(from, "start")); err != nil {
+		t.Fatal(err)
+	}
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	f := publish.Folder{Dir: out, Now: func() time.Time { return now }}
+	r := publish.Release{Tree: publish.Dir(from), Rules: publish.Rules{Exclude: publish.DefaultExclude}, Head: manifest.Head{Version: "v1.0.0", Product: "station"}}
+	p, err := f.Publish(ctx, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Files != 6 || p.New != 6 || p.Already || !slices.Equal(p.Skipped, []string{".env", "docs/.hidden/x"}) {
+		t.Errorf("%+v", p)
+	}
+	paths, entries := listing(t, filepath.Join(out, "manifest.json"))
+	if want := append(slices.Clone(appPaths), "start"); !slices.Equal(paths, want) {
+		t.Errorf("%q", paths)
+	}
+	if entries["bin/run"].Mode != godwit.Executable || entries["start"].Mode != godwit.Symlink || entries["start"].Size != 7 || entries["main.py"].Mode != godwit.File {
+		t.Errorf("%+v", entries)
+	}
+	h := head(t, filepath.Join(out, "manifest.json"))
+	if want := (manifest.Head{Version: "v1.0.0", Product: "station", Sequence: 1, Generated: now, Files: 6}); !reflect.DeepEqual(h, want) {
+		t.Errorf("%+v", h)
+	}
+	files := every(t, out)
+	if files["releases/v1.0.0/manifest.json"] != files["manifest.json"] {
+		t.Error("there are two manifests")
+	}
+	for name, text := range files {
+		if strings.HasPrefix(name, "files/") != (len(text) < 100) {
+			t.Errorf("%s is left", name)
+		}
+	}
+	if info, _ := os.Stat(filepath.Join(out, "manifest.json")); info.Mode().Perm() != 0o644 {
+		t.Error(info.Mode())
+	}
+	// Again it is the same, and nothing is written.
+	now = now.Add(time.Hour)
+	if p, err = f.Publish(ctx, r); err != nil || !p.Already || p.New != 0 {
+		t.Errorf("%+v, %v", p, err)
+	}
+	if again := every(t, out); !reflect.DeepEqual(again, files) {
+		t.Error("publishing it again changed the folder")
+	}
+	// Other files under the same version are refused.
+	write(t, from, map[string]string{"main.py": "print(2)\n"})
+	_, err = f.Publish(ctx, r)
+	wantCode(t, err, godwit.CodeRefused)
+	if again := every(t, out); again["manifest.json"] != files["manifest.json"] {
+		t.Error("a refusal changed the folder")
+	}
+	// The next version keeps the product, counts on, and keeps the old release.
+	write(t, from, map[string]string{"main.py": "print(3)\n"})
+	r.Head.Version, r.Head.Product = "v1.1.0", ""
+	if p, err = f.Publish(ctx, r); err != nil || p.New != 1 {
+		t.Errorf("%+v, %v", p, err)
+	}
+	if h := head(t, filepath.Join(out, "manifest.json")); h.Version != "v1.1.0" || h.Sequence != 2 || h.Product != "station" || !h.Generated.Equal(now) {
+		t.Errorf("%+v", h)
+	}
+	if every(t, out)["releases/v1.0.0/manifest.json"] != files["manifest.json"] {
+		t.Error("the old release is gone or changed")
+	}
+	// A lower one does not become the latest.
+	r.Head.Version = "v1.0.1"
+	if _, err = f.Publish(ctx, r); err != nil || head(t, filepath.Join(out, "manifest.json")).Version != "v1.1.0" {
+		t.Error(err)
+	}
+	for _, version := range []string{"", "../x", ".x", "/v1"} {
+		r.Head.Version = version
+		_, err := f.Publish(ctx, r)
+		wantCode(t, err, godwit.CodeUsage)
+	}
+	r.Head.Version, r.Tree = "v9", nil
+	_, err = f.Publish(ctx, r)
+	wantCode(t, err, godwit.CodeUsage)
+}
+
+// TestIntoItself: a folder that is published into one of its own folders does
+// not list what was published before.
+func TestIntoItself(t *testing.T) {
+	from := t.TempDir()
+	write(t, from, map[string]string{"a": "1"})
+	f := publish.Folder{Dir: filepath.Join(from, "public")}
+	for i := range 2 {
+		r := publish.Release{Tree: publish.Dir(from), Head: manifest.Head{Version: fmt.Sprintf("v%d.0.0", i)}}
+		if p, err := f.Publish(ctx, r); err != nil || p.Files != 1 {
+			t.Fatal(p, err)
+		}
+	}
+	name := filepath.Join(from, "manifest.json")
+	for range 2 {
+		if p, err := publish.Manifest(ctx, name, publish.Release{Tree: publish.Dir(from), Rules: publish.Rules{Exclude: []string{"public"}}, Head: manifest.Head{Version: "dev"}}, time.Now()); err != nil || p.Files != 1 {
+			t.Fatal(p, err)
+		}
+	}
+}
+
+func git(t *testing.T, dir string, args ...string) {
+	t.Helper()
+	if _, err := exec.LookPath("git"); err != nil {
+		t.Skip("git is not installed")
+	}
+	cmd := exec.Command("git", append([]string{"-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "init.defaultBranch=main"}, args...)...)
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("git %q: %v\n%s", args, err, out)
+	}
+}
+
+func TestPublishARevision(t *testing.T) {
+	repo, out := t.TempDir(), t.TempDir()
+	write(t, repo, app)
+	git(t, repo, "init", "-q")
+	git(t, repo, "add", "-f", ".")
+	git(t, repo, "commit", "-qm", "one")
+	git(t, repo, "tag", "v1.0.0")
+	write(t, repo, map[string]string{"main.py": "not committed", "new.py": "not added"})
+	rev, err := publish.Resolve(ctx, filepath.Join(repo, "lib"), "v1.0.0")
+	if err != nil || rev.Tag != "v1.0.0" || len(rev.Commit) != 40 || len(rev.Tree) != 40 {
+		t.Fatal(rev, err)
+	}
+	f := publish.Folder{Dir: out}
+	p, err := f.Publish(ctx, publish.Release{Tree: rev, Rules: publish.Rules{Exclude: publish.DefaultExclude}, Head: manifest.Head{Version: rev.Tag, Commit: rev.Commit, Tree: rev.Tree}})
+	if err != nil || p.Files != len(appPaths) {
+		t.Fatal(p, err)
+	}
+	paths, entries := listing(t, filepath.Join(out, "manifest.json"))
+	if !slices.Equal(paths, appPaths) || entries["bin/run"].Mode != godwit.Executable {
+		t.Errorf("%+v", entries)
+	}
+	for _, path := range paths {
+		b, err := os.ReadFile(filepath.Join(out, web.FileName(entries[path].Digest)))
+		if err != nil || string(b) != app[path] {
+			t.Errorf("%s is %q, %v", path, b, err)
+		}
+	}
+	if h := head(t, filepath.Join(out, "manifest.json")); h.Commit != rev.Commit || h.Tree != rev.Tree {
+		t.Errorf("%+v", h)
+	}
+	for _, name := range []string{"v2", "--help", "HEAD:main.py"} {
+		_, err := publish.Resolve(ctx, repo, name)
+		wantCode(t, err, godwit.CodeUsage)
+	}
+	if rev, err := publish.Resolve(ctx, repo, "main"); err != nil || rev.Tag != "" {
+		t.Error(rev, err)
+	}
+	// Assets have no files.
+	assets := filepath.Join(t.TempDir(), "assets")
+	sign := func(_ context.Context, b []byte) ([]byte, error) { return []byte("signed\n"), nil }
+	if _, err := publish.Assets(ctx, assets, publish.Release{Tree: rev, Head: manifest.Head{Version: "v1.0.0"}, Sign: sign}, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if got := every(t, assets); len(got) != 2 || got["manifest.json.sig"] != "signed\n" {
+		t.Errorf("%q", got)
+	}
+}
+
+// TestNothingChangesWhenItFails: a release that cannot be signed, or whose files
+// cannot be read, leaves what devices see as it is.
+func TestNothingChangesWhenItFails(t *testing.T) {
+	from, out := t.TempDir(), t.TempDir()
+	write(t, from, map[string]string{"a": "1", "b": "2"})
+	f := publish.Folder{Dir: out}
+	ok := publish.Release{Tree: publish.Dir(from), Head: manifest.Head{Version: "v1.0.0"}}
+	if _, err := f.Publish(ctx, ok); err != nil {
+		t.Fatal(err)
+	}
+	before := every(t, out)
+	write(t, from, map[string]string{"a": "3"})
+	for name, change := range map[string]func(*publish.Release){
+		"no signature": func(r *publish.Release) {
+			r.Sign = func(context.Context, []byte) ([]byte, error) { return nil, io.EOF }
+		},
+		"no such hook":       func(r *publish.Release) { r.Head.PostUpdate = "none" },
+		"a hook left out":    func(r *publish.Release) { r.Head.Rollback, r.Rules.Exclude = "a", []string{"a"} },
+		"a hook of a folder": func(r *publish.Release) { r.Head.Rollback = "." },
+		"deletes its own":    func(r *publish.Release) { r.Head.Deletes = []string{"a"} },
+		"deletes others'":    func(r *publish.Release) { r.Head.Deletes = []string{"../a"} },
+		"no such file":       func(r *publish.Release) { r.Rules.Only = []string{"none"} },
+		"no file":            func(r *publish.Release) { r.Rules.Include = []string{"*.c"} },
+		"no pattern":         func(r *publish.Release) { r.Rules.Include = []string{"[a"} },
+		"no folder":          func(r *publish.Release) { r.Tree = publish.Dir(filepath.Join(from, "none")) },
+	} {
+		r := ok
+		r.Head.Version = "v2.0.0"
+		change(&r)
+		if _, err := f.Publish(ctx, r); err == nil {
+			t.Errorf("%s: published", name)
+		}
+		after := every(t, out)
+		for n := range after {
+			if strings.HasPrefix(n, "files/") && before[n] == "" {
+				delete(after, n) // contents that nothing names do no harm
+			}
+		}
+		if !reflect.DeepEqual(after, before) {
+			t.Errorf("%s: the folder is changed", name)
+		}
+	}
+}
+
+func TestRules(t *testing.T) {
+	from := t.TempDir()
+	write(t, from, map[string]string{"a.py": "", "a.txt": "", "lib/b.py": "", "lib/deep/c.py": "", "tests/d.py": "", "lib/tests/e.py": "", "big.bin/f": ""})
+	for _, c := range []struct {
+		name  string
+		rules publish.Rules
+		want  string
+	}{
+		{"all", publish.Rules{}, "a.py a.txt big.bin/f lib/b.py lib/deep/c.py lib/tests/e.py tests/d.py"},
+		{"names anywhere", publish.Rules{Include: []string{"*.py"}}, "a.py lib/b.py lib/deep/c.py lib/tests/e.py tests/d.py"},
+		{"folders anywhere", publish.Rules{Exclude: []string{"tests", "*.bin"}}, "a.py a.txt lib/b.py lib/deep/c.py"},
+		{"a folder from the root", publish.Rules{Exclude: []string{"/tests"}}, "a.py a.txt big.bin/f lib/b.py lib/deep/c.py lib/tests/e.py"},
+		{"with a slash behind it", publish.Rules{Include: []string{"lib/"}}, "lib/b.py lib/deep/c.py lib/tests/e.py"},
+		{"below a folder", publish.Rules{Include: []string{"lib/*.py"}}, "lib/b.py"},
+		{"at any depth", publish.Rules{Include: []string{"lib/**/*.py"}}, "lib/b.py lib/deep/c.py lib/tests/e.py"},
+		{"any folders", publish.Rules{Include: []string{"./**/tests"}}, "lib/tests/e.py tests/d.py"},
+		{"exclude wins", publish.Rules{Include: []string{"lib"}, Exclude: []string{"lib/deep", "e.py"}}, "lib/b.py"},
+		{"a list", publish.Rules{Only: []string{"./a.txt", "lib/b.py"}}, "a.txt lib/b.py"},
+		{"a list, and less", publish.Rules{Only: []string{"a.txt", "lib/b.py"}, Exclude: []string{"*.txt"}}, "lib/b.py"},
+	} {
+		var b bytes.Buffer
+		if _, err := publish.Preview(ctx, &b, publish.Release{Tree: publish.Dir(from), Rules: c.rules, Head: manifest.Head{Version: "v1"}}, time.Now()); err != nil {
+			t.Errorf("%s: %v", c.name, err)
+			continue
+		}
+		name := filepath.Join(t.TempDir(), "m")
+		os.WriteFile(name, b.Bytes(), 0o644)
+		if paths, _ := listing(t, name); strings.Join(paths, " ") != c.want {
+			t.Errorf("%s: %q", c.name, paths)
+		}
+	}
+}
+
+func TestChannels(t *testing.T) {
+	from, out := t.TempDir(), t.TempDir()
+	write(t, from, map[string]string{"a": "1"})
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	f := publish.Folder{Dir: out, Now: func() time.Time { return now }}
+	releases := map[string]publish.Published{}
+	for _, v := range []string{"v1.0.0", "v1.1.0"} {
+		p, err := f.Publish(ctx, publish.Release{Tree: publish.Dir(from), Head: manifest.Head{Version: v, Product: "station"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		releases[v] = p
+	}
+	set := func(v string, o publish.Orders) (manifest.Channel, error) {
+		_, after, err := f.SetChannel(ctx, releases[v], o)
+		return after, err
+	}
+	o := publish.Orders{Channel: manifest.Channel{Name: "stable", Rollout: 100}}
+	c, err := set("v1.1.0", o)
+	want := manifest.Channel{Name: "stable", Sequence: 1, Release: "v1.1.0", Manifest: releases["v1.1.0"].Manifest, Product: "station", Rollout: 100, Time: now}
+	if err != nil || !reflect.DeepEqual(c, want) {
+		t.Fatalf("%+v, %v", c, err)
+	}
+	o.Rollout, o.Floor = 25, "v1.0.0"
+	if c, err = set("v1.1.0", o); err != nil || c.Sequence != 2 || c.Rollout != 25 || c.Floor != "v1.0.0" {
+		t.Errorf("%+v, %v", c, err)
+	}
+	o.Floor = "v0.9.0"
+	_, err = set("v1.1.0", o)
+	wantCode(t, err, godwit.CodeUsage)
+	o.Floor = ""
+	_, err = set("v1.0.0", o)
+	wantCode(t, err, godwit.CodeRefused)
+	o.Back = true
+	if c, err = set("v1.0.0", o); err != nil || c.RollbackTo != "v1.0.0" || c.Sequence != 3 {
+		t.Errorf("%+v, %v", c, err)
+	}
+	o.Back, o.Key = false, []byte("secret")
+	if c, err = set("v1.1.0", o); err != nil || c.RollbackTo != "" || c.Sequence != 4 {
+		t.Errorf("%+v, %v", c, err)
+	}
+	b := []byte(every(t, out)["channel.json"])
+	if err := manifest.CheckHMAC(bytes.NewReader(b), int64(len(b)), o.Key); err != nil {
+		t.Error(err)
+	}
+	o.Name = "beta"
+	if c, err = set("v1.0.0", o); err != nil || c.Sequence != 1 || every(t, out)["channel-beta.json"] == "" {
+		t.Errorf("%+v, %v", c, err)
+	}
+	now = now.Add(-time.Hour)
+	_, err = set("v1.1.0", o)
+	wantCode(t, err, godwit.CodeRefused)
+	for _, name := range []string{"", "a/b", "..", ".x"} {
+		o.Name = name
+		_, err = set("v1.1.0", o)
+		wantCode(t, err, godwit.CodeUsage)
+	}
+}
+
+// TestGateTakesIt: what is published and signed here with a real ssh-keygen, or
+// with an HMAC, a device's gate admits, and what was changed afterwards it does
+// not.
+func TestGateTakesIt(t *testing.T) {
+	if _, err := exec.LookPath("ssh-keygen"); err != nil {
+		t.Skip("ssh-keygen is not installed")
+	}
+	keys := t.TempDir()
+	key := filepath.Join(keys, "key")
+	if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key).CombinedOutput(); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	public, err := os.ReadFile(key + ".pub")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sign := func(_ context.Context, b []byte) ([]byte, error) {
+		cmd := exec.Command("ssh-keygen", "-q", "-Y", "sign", "-n", "godwit", "-f", key)
+		cmd.Stdin = bytes.NewReader(b)
+		return cmd.Output()
+	}
+	secret := []byte("shared")
+	gates := map[trust.Mode]trust.Config{
+		trust.Signed: {Mode: trust.Signed, Product: "station", Channel: "stable", Allowed: func() (io.ReadCloser, error) {
+			return io.NopCloser(strings.NewReader("maker@example.org namespaces=\"godwit\" " + string(public))), nil
+		}},
+		trust.HMAC: {Mode: trust.HMAC, Product: "station", Channel: "stable", Key: secret},
+	}
+	for mode, cfg := range gates {
+		t.Run(string(mode), func(t *testing.T) {
+			from, out := t.TempDir(), t.TempDir()
+			write(t, from, app)
+			f := publish.Folder{Dir: out}
+			r := publish.Release{Tree: publish.Dir(from), Rules: publish.Rules{Exclude: publish.DefaultExclude}, Head: manifest.Head{Version: "v1.0.0", Product: "station"}}
+			o := publish.Orders{Channel: manifest.Channel{Name: "stable", Rollout: 100}}
+			if mode == trust.Signed {
+				r.Sign, o.Sign = sign, sign
+			} else {
+				r.Key, o.Key = secret, secret
+			}
+			p, err := f.Publish(ctx, r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, _, err := f.SetChannel(ctx, p, o); err != nil {
+				t.Fatal(err)
+			}
+			gate, err := trust.New(cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			judge := func() (godwit.Described, error) {
+				published, err := vfs.OS(out)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { published.Close() })
+				state, err := vfs.OS(t.TempDir())
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { state.Close() })
+				src, err := web.New(web.Config{Mirrors: []mirror.Mirror{dir.New(published)}, State: state, Folder: "web", Channel: "stable"})
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { src.Close() })
+				var d godwit.Described
+				tip, err := src.Tip(ctx)
+				if err != nil {
+					return d, err
+				}
+				st, err := src.Channel(ctx, tip)
+				if err != nil {
+					return d, err
+				}
+				orders, err := gate.Orders(ctx, st, tip, godwit.Memory{})
+				if err != nil {
+					return d, err
+				}
+				if tip, err = src.Named(ctx, orders.Release); err != nil || tip.Commit != orders.Commit {
+					return d, fmt.Errorf("%+v is not %s: %v", tip, orders.Commit, err)
+				}
+				rel, err := src.Release(ctx, tip)
+				if err != nil {
+					return d, err
+				}
+				v, err := gate.Admit(ctx, rel, orders.Memory)
+				if err != nil {
+					return d, err
+				}
+				return src.Describe(ctx, v, nil)
+			}
+			d, err := judge()
+			if err != nil || d.Version != "v1.0.0" || d.Policy != string(mode) {
+				t.Fatalf("%+v, %v", d, err)
+			}
+			var paths []string
+			for e, err := range d.Listing {
+				if err != nil {
+					t.Fatal(err)
+				}
+				paths = append(paths, e.Path)
+			}
+			if !slices.Equal(paths, appPaths) {
+				t.Errorf("%q", paths)
+			}
+			for _, name := range []string{"releases/v1.0.0/manifest.json", "channel.json"} {
+				b := []byte(every(t, out)[name])
+				changed := bytes.Replace(b, []byte(`"station"`), []byte(`"stativn"`), 1)
+				os.WriteFile(filepath.Join(out, name), changed, 0o644)
+				if _, err := judge(); err == nil || bytes.Equal(changed, b) {
+					t.Errorf("%s was changed, and is taken", name)
+				}
+				os.WriteFile(filepath.Join(out, name), b, 0o644)
+			}
+		})
+	}
+}
