@@ -115,10 +115,12 @@ func (s *Source) demote(m int) {
 // each tries the mirrors in order until one is done. try is called with the
 // number of a mirror and returns nil when it is, errMissing when the mirror
 // lacks what is asked for, and another error when it is of no use. each returns
-// the first of those, or errMissing if all lack it.
-func (s *Source) each(ctx context.Context, try func(i int, m mirror.Mirror) error) error {
+// the first of those, or errMissing if all lack it, or all that can be reached
+// where it is optional.
+func (s *Source) each(ctx context.Context, optional bool, try func(i int, m mirror.Mirror) error) error {
 	s.load()
 	var first error
+	missing := false
 	for _, i := range slices.Clone(s.order) {
 		err := try(i, s.cfg.Mirrors[i])
 		if err == nil {
@@ -128,7 +130,9 @@ func (s *Source) each(ctx context.Context, try func(i int, m mirror.Mirror) erro
 		if ctx.Err() != nil || isDisk(err) {
 			return err
 		}
-		if err != errMissing {
+		if err == errMissing {
+			missing = true
+		} else {
 			if s.demote(i); first == nil || temporary(err) && !temporary(first) {
 				first = err
 			}
@@ -137,8 +141,8 @@ func (s *Source) each(ctx context.Context, try func(i int, m mirror.Mirror) erro
 			s.cfg.Events.Say(godwit.StageFetch, godwit.Debug, "mirror "+strconv.Itoa(i+1)+" of "+strconv.Itoa(len(s.order))+": "+err.Error())
 		}
 	}
-	if first == nil {
-		first = errMissing
+	if first == nil || optional && missing && temporary(first) {
+		return errMissing
 	}
 	return first
 }
@@ -180,9 +184,9 @@ func broken(path string, err error) error {
 }
 
 // document brings a file into the spool, if it is not there already, and
-// returns its SHA-256.
-func (s *Source) document(ctx context.Context, path string, limit int64) (sum string, err error) {
-	err = s.each(ctx, func(i int, m mirror.Mirror) error {
+// returns its SHA-256. optional is for what a folder need not have.
+func (s *Source) document(ctx context.Context, path string, limit int64, optional bool) (sum string, err error) {
+	err = s.each(ctx, optional, func(i int, m mirror.Mirror) error {
 		r := mirror.Request{Path: path}
 		known := slices.IndexFunc(s.asked.docs, func(d asked) bool { return d.path == path && d.mirror == i })
 		if known >= 0 && s.asked.docs[known].etag != "" {
@@ -220,13 +224,13 @@ func (s *Source) document(ctx context.Context, path string, limit int64) (sum st
 	return sum, err
 }
 
-// small brings a small file into memory, nil if no mirror has it.
+// small brings a small file, which need not be there, into memory.
 func (s *Source) small(ctx context.Context, path string, limit int64) (b []byte, err error) {
 	// The signatures of a document come from where it came from, if they can.
 	if i := slices.Index(s.order, s.last); i > 0 {
 		s.order = slices.Insert(slices.Delete(s.order, i, i+1), 0, s.last)
 	}
-	err = s.each(ctx, func(_ int, m mirror.Mirror) error {
+	err = s.each(ctx, true, func(_ int, m mirror.Mirror) error {
 		a, err := m.Get(ctx, mirror.Request{Path: path})
 		if err != nil {
 			return err

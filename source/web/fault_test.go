@@ -221,6 +221,17 @@ func TestMirrors(t *testing.T) {
 	up.fault = down.fault
 	_, err := w.src.Tip(context.Background())
 	wantCode(t, err, godwit.CodeNetwork)
+	// What need not be there is not there, if those that answer say so.
+	up.fault, up.files = nil, maps.Clone(files)
+	delete(up.files, "manifest.json.sig")
+	w = newWorld(t, web.Config{Channel: "stable"}, down, up)
+	if d := w.describe(w.tip()); d.Ref != "manifest.json" || d.Statement.Signatures != nil {
+		t.Errorf("%+v", d)
+	}
+	// But not if none answers.
+	up.fault = down.fault
+	_, err = w.src.Tip(context.Background())
+	wantCode(t, err, godwit.CodeNetwork)
 	// One that lacks a file is not worse for it.
 	lacking := maps.Clone(files)
 	delete(lacking, web.FileName(digestOf(tree["big.bin"])))

@@ -105,7 +105,7 @@ func (d *download) run(ctx context.Context) (err error) {
 	} else if d.object, err = d.into.Create(d.e.Size); err != nil {
 		return err
 	}
-	err = d.s.each(ctx, func(i int, m mirror.Mirror) error { return d.ask(ctx, i, m) })
+	err = d.s.each(ctx, false, func(i int, m mirror.Mirror) error { return d.ask(ctx, i, m) })
 	if err == errMissing {
 		err = godwit.Fail(godwit.CodeMissingObject, nil, "the folder has no file "+strconv.QuoteToGraphic(d.e.Path)+", which its manifest lists", "publish the release again, or try later")
 	}

@@ -134,7 +134,7 @@ func (s *Source) Tip(ctx context.Context) (godwit.Tip, error) {
 		return s.Named(ctx, s.cfg.Tag)
 	}
 	if name := s.cfg.Channel; name != "" {
-		sum, err := s.document(ctx, ChannelFile(name), maxChannel)
+		sum, err := s.document(ctx, ChannelFile(name), maxChannel, name == Stable)
 		if err == nil {
 			return godwit.Tip{Ref: "channel/" + name, Channel: sum}, nil
 		}
@@ -142,7 +142,7 @@ func (s *Source) Tip(ctx context.Context) (godwit.Tip, error) {
 			return godwit.Tip{}, noRef(err, "the folder has no channel "+strconv.Quote(name), "check source.channel, or make it with `godwit publish --channel "+name+"`")
 		}
 	}
-	sum, err := s.document(ctx, ManifestName, s.cfg.Limits.Bytes)
+	sum, err := s.document(ctx, ManifestName, s.cfg.Limits.Bytes, false)
 	if err != nil {
 		return godwit.Tip{}, noRef(err, "there is no published folder here: it lacks "+ManifestName, "check source.url (and source.token, if the server asks for one), and make the folder with `godwit publish`")
 	}
@@ -155,7 +155,7 @@ func (s *Source) Named(ctx context.Context, name string) (godwit.Tip, error) {
 		return godwit.Tip{}, godwit.Fail(godwit.CodeNoRef, nil, "there can be no release called "+strconv.Quote(name), "")
 	}
 	ref := Releases + name
-	sum, err := s.document(ctx, manifestOf(ref), s.cfg.Limits.Bytes)
+	sum, err := s.document(ctx, manifestOf(ref), s.cfg.Limits.Bytes, false)
 	if err != nil {
 		return godwit.Tip{}, noRef(err, "the folder has no release "+strconv.Quote(name), "publish it, or name one that is there")
 	}
@@ -207,7 +207,7 @@ func (s *Source) statement(ctx context.Context, path, sum string, limit int64, k
 	f, err := s.spool.open(sum)
 	if err == errNotSpooled {
 		var got string
-		if got, err = s.document(ctx, path, limit); err == nil && got != sum {
+		if got, err = s.document(ctx, path, limit, false); err == nil && got != sum {
 			err = godwit.Fail(godwit.CodeMissingObject, nil, path+" has changed meanwhile", "try again")
 		}
 		if err == nil {
