@@ -51,6 +51,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"host": host, "exits": exits, "field": field, "filter": filter,
+			"github": startGitHub, "publish": publish, "asked": asked,
 		},
 	})
 }
