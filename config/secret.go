@@ -67,3 +67,6 @@ func (s Secret) Value(getenv func(string) string) (string, error) {
 	}
 	return s.raw, nil
 }
+
+// NewSecret makes a Secret of what was given on a command line as name.
+func NewSecret(name, raw string) Secret { return Secret{key: name, raw: raw} }

@@ -386,6 +386,8 @@ func diskError(err error) error {
 	switch {
 	case err == nil || errors.As(err, &known):
 		return err
+	case errors.Is(err, fs.ErrNotExist):
+		return godwit.Fail(godwit.CodeUsage, err, "there is no such file or folder", "check the name")
 	case errors.Is(err, fs.ErrPermission):
 		return godwit.Fail(godwit.CodeReadOnly, err, "this may not be written or read", "run it as a user who may, or choose another folder")
 	}

@@ -254,7 +254,12 @@ func TestPublishARevision(t *testing.T) {
 		_, err := publish.Resolve(ctx, repo, name)
 		wantCode(t, err, godwit.CodeUsage)
 	}
-	if rev, err := publish.Resolve(ctx, repo, "main"); err != nil || rev.Tag != "" {
+	git(t, repo, "config", "godwit.product", "sonde")
+	if rev, err := publish.Resolve(ctx, repo, "main"); err != nil || rev.Tag != "" || rev.Product != "sonde" {
+		t.Error(rev, err)
+	}
+	git(t, repo, "tag", "-a", "-m", "Release v1.0.1\n\nTree: x\nProduct: station", "v1.0.1")
+	if rev, err := publish.Resolve(ctx, repo, "refs/tags/v1.0.1"); err != nil || rev.Tag != "v1.0.1" || rev.Product != "station" {
 		t.Error(rev, err)
 	}
 	// Assets have no files.

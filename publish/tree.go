@@ -109,6 +109,9 @@ type Revision struct {
 	Commit string
 	Tree   string
 	Tag    string // the tag that the revision was named by, "" if it was none
+	// Product is what the trailer of an annotated tag says, or git's configuration
+	// (godwit.product); "" if neither does.
+	Product string
 }
 
 // Resolve finds out what a revision is: a tag, a branch, a commit.
@@ -127,6 +130,15 @@ func Resolve(ctx context.Context, repo, rev string) (Revision, error) {
 	}
 	if _, err := r.git(ctx, "show-ref", "--verify", "--quiet", "refs/tags/"+strings.TrimPrefix(rev, "refs/tags/")); err == nil {
 		r.Tag = strings.TrimPrefix(rev, "refs/tags/")
+		body, _ := r.git(ctx, "for-each-ref", "--format=%(contents:body)", "refs/tags/"+r.Tag)
+		for line := range strings.Lines(body[strings.LastIndex(body, "\n\n")+1:]) {
+			if value, ok := strings.CutPrefix(line, "Product:"); ok {
+				r.Product = strings.TrimSpace(value)
+			}
+		}
+	}
+	if r.Product == "" {
+		r.Product, _ = r.git(ctx, "config", "--get", "godwit.product")
 	}
 	return r, nil
 }

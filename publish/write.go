@@ -34,7 +34,7 @@ func (r Release) write(ctx context.Context, t *os.File, p *Published, keep func(
 	if err := r.checkHead(); err != nil {
 		return err
 	}
-	files, err := r.Tree.list(ctx, r.Rules.Without)
+	files, err := r.Tree.list(ctx, append(r.Rules.Without, t.Name()))
 	if err != nil {
 		return err
 	}

@@ -156,4 +156,6 @@ func parseNotAfter(s, verb string) (time.Time, error) {
 }
 
 // authorVerbs are the commands that make releases.
-func (c *command) authorVerbs() []verb { return []verb{c.keygenVerb(), c.tagVerb(), c.channelVerb()} }
+func (c *command) authorVerbs() []verb {
+	return []verb{c.keygenVerb(), c.tagVerb(), c.channelVerb(), c.manifestVerb(), c.publishVerb()}
+}

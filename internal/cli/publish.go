@@ -1,0 +1,389 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/godwit-ota/godwit"
+	"github.com/godwit-ota/godwit/config"
+	"github.com/godwit-ota/godwit/internal/jsontext"
+	"github.com/godwit-ota/godwit/manifest"
+	"github.com/godwit-ota/godwit/plan"
+	"github.com/godwit-ota/godwit/publish"
+	"github.com/godwit-ota/godwit/source/web"
+)
+
+// contents are the flags that say what a release consists of; manifest and
+// publish share them.
+type contents struct {
+	from, rev, version, product string
+	sequence                    uint64
+	notAfter                    string
+	include, exclude, deletes   []string
+	list, deleteList            string
+	postUpdate, undo, secret    string
+	unfiltered, noCRC           bool
+}
+
+func (o *contents) flags(f *pflag.FlagSet) {
+	f.StringVar(&o.rev, "rev", "", "`REVISION`; take the files of this tag, branch or commit of the Git repository here")
+	f.StringVar(&o.version, "version", "", "`VERSION`; of the release (default: the tag that --rev names, else GITHUB_REF_NAME)")
+	f.StringVar(&o.product, "product", "", "`NAME`; what the release is for (default: the tag's trailer Product, else godwit.product of git's configuration)")
+	f.StringSliceVar(&o.include, "include", nil, "`PATTERN`; take only these files: *.py anywhere, lib/**/*.py from the root; may be repeated")
+	f.StringSliceVar(&o.exclude, "exclude", nil, "`PATTERN`; leave these files or folders out as well as "+strings.Join(publish.DefaultExclude, " ")+"; may be repeated")
+	f.BoolVar(&o.unfiltered, "no-default-exclude", false, "leave out nothing but what --exclude names")
+	f.StringVar(&o.list, "file-list", "", "`FILE`; take only the files named in it, one a line; - is standard input")
+	f.StringSliceVar(&o.deletes, "delete", nil, "`PATH`; devices remove it from a tree in place, whoever put it there; may be repeated")
+	f.StringVar(&o.deleteList, "delete-list", "", "`FILE`; the same for the paths named in it, one a line")
+	f.StringVar(&o.postUpdate, "post-update", "", "`PATH`; program of the release to run after the switch to it")
+	f.StringVar(&o.undo, "rollback-hook", "", "`PATH`; program of the release to run when it is taken back")
+	f.Uint64Var(&o.sequence, "sequence", 0, "`NUMBER`; of the manifest")
+	f.StringVar(&o.notAfter, "not-after", "", "`TIME`; devices do not install it any more after that: 2027-01-31, or from now: 90d")
+}
+
+// lines reads a file with one path a line.
+func (c *command) lines(name string) (lines []string, err error) {
+	if name == "" {
+		return nil, nil
+	}
+	var b []byte
+	if name == "-" {
+		b, err = io.ReadAll(c.stdin)
+	} else {
+		b, err = os.ReadFile(name)
+	}
+	if err != nil {
+		return nil, godwit.Fail(godwit.CodeUsage, err, "the list "+name+" cannot be read", "")
+	}
+	lines = []string{}
+	for l := range strings.Lines(string(b)) {
+		if l = strings.TrimRight(l, "\r\n"); strings.TrimSpace(l) != "" {
+			lines = append(lines, l)
+		}
+	}
+	return lines, nil
+}
+
+// release turns the flags into a release. verb is the command, for messages.
+func (c *command) release(ctx context.Context, o *contents, verb string) (r publish.Release, err error) {
+	h := &r.Head
+	h.Version, h.Product, h.Sequence, h.PostUpdate, h.Rollback = o.version, o.product, o.sequence, o.postUpdate, o.undo
+	if h.NotAfter, err = parseNotAfter(o.notAfter, verb); err != nil {
+		return r, err
+	}
+	if c.root != "" {
+		o.from = c.root
+	}
+	switch {
+	case o.rev != "" && o.from != "":
+		return r, usageText("the files are those of --rev or those of --from, not of both", verb)
+	case o.rev != "":
+		rev, err := publish.Resolve(ctx, ".", o.rev)
+		if err != nil {
+			return r, err
+		}
+		r.Tree, h.Commit, h.Tree = rev, rev.Commit, rev.Tree
+		if h.Version == "" {
+			h.Version = rev.Tag
+		}
+		if h.Product == "" {
+			h.Product = rev.Product
+		}
+	case o.from != "":
+		r.Tree = publish.Dir(o.from)
+	}
+	if h.Version == "" {
+		h.Version = c.getenv("GITHUB_REF_NAME")
+	}
+	r.Rules = publish.Rules{Include: o.include, Exclude: o.exclude}
+	if !o.unfiltered {
+		r.Rules.Exclude = append(r.Rules.Exclude, publish.DefaultExclude...)
+	}
+	if r.Rules.Only, err = c.lines(o.list); err != nil {
+		return r, err
+	}
+	deletes, err := c.lines(o.deleteList)
+	if err != nil {
+		return r, err
+	}
+	h.Deletes = append(o.deletes, deletes...)
+	secret := o.secret
+	if secret == "" {
+		secret = c.getenv("MANIFEST_KEY")
+	}
+	secret, err = config.NewSecret("the key of the manifest", secret).Value(c.getenv)
+	r.Key = []byte(secret)
+	return r, err
+}
+
+// sign is the signer that publish wants.
+func (c *command) sign(ctx context.Context, key string) (publish.Sign, error) {
+	s, err := c.signer(ctx, key)
+	return func(ctx context.Context, message []byte) ([]byte, error) { return s.Sign(ctx, "godwit", message) }, err
+}
+
+// skipped says which files cannot be part of a release.
+func (c *command) skipped(p publish.Published) {
+	if n := len(p.Skipped); n > 0 {
+		names := strings.Join(p.Skipped[:min(n, 3)], ", ")
+		if n > 3 {
+			names += ", …"
+		}
+		c.printer().Warn("hidden files are never part of a release, and are left out: " + names)
+	}
+}
+
+func publishedFields(kind string, p publish.Published) jsontext.Fields {
+	return jsontext.Fields{{Name: "type", Value: kind}, {Name: "version", Value: p.Version}, {Name: "manifest", Value: p.Manifest},
+		{Name: "files", Value: p.Files}, {Name: "bytes", Value: p.Bytes}, {Name: "new_files", Value: p.New}, {Name: "new_bytes", Value: p.NewBytes},
+		{Name: "already", Value: p.Already}, {Name: "skipped", Value: p.Skipped}}
+}
+
+func (c *command) manifestVerb() verb {
+	var o contents
+	var out, sign string
+	var dryRun bool
+	return verb{
+		name: "manifest", use: "[--root FOLDER] [--version VERSION] [--out FILE]", short: "list the files of a release in a manifest",
+		long: "Write manifest.json for the files of a folder, in the form that the MicroPython updater 0x687931/ota reads: with the size, the SHA-256 and the CRC-32 of each. The folder is --root, here without it, or --rev for a revision of a repository. The manifest never lists itself, and is replaced at once.\n\n" +
+			"With a key it is signed by an HMAC within; the key is a secret that each device has, as text, env:NAME or file:PATH. With --sign an SSH key signs it, in manifest.json.sig beside it: only public keys are on devices then.",
+		examples: []string{"godwit manifest --root app --version v1.0.0", "godwit manifest --rev v1.4.0 --sign release.key --out assets/manifest.json", "MANIFEST_KEY=secret godwit manifest --include '*.py' --dry-run"},
+		exits:    []int{0, 1, 2},
+		flags: func(f *pflag.FlagSet) {
+			f.StringVarP(&out, "out", "o", "", "`FILE`; where to write it (default: manifest.json in the folder, or here with --rev); - is standard output")
+			f.StringVar(&o.secret, "key", "", "`SECRET`; sign with an HMAC (default: MANIFEST_KEY)")
+			f.StringVar(&sign, "sign", "", "`FILE`; sign with this SSH key")
+			o.flags(f)
+			f.BoolVar(&o.noCRC, "no-crc32", false, "leave the CRC-32 of files out")
+			f.BoolVarP(&dryRun, "dry-run", "n", false, "print the manifest and write nothing")
+		},
+		run: func(ctx context.Context, _ string) error {
+			generous()
+			if o.rev == "" && c.root == "" {
+				o.from = "."
+			}
+			r, err := c.release(ctx, &o, "manifest")
+			if err != nil {
+				return err
+			}
+			if r.CRC32 = !o.noCRC; r.Head.Version == "" {
+				r.Head.Version = "dev"
+			}
+			if out == "" {
+				out = filepath.Join(o.from, web.ManifestName)
+			}
+			var p publish.Published
+			switch {
+			case dryRun || out == "-":
+				if sign != "" && !dryRun {
+					return usageText("--sign needs a file: the signature goes beside it", "manifest")
+				}
+				for _, name := range []string{out, filepath.Join(o.from, web.ManifestName)} {
+					r.Rules.Without = append(r.Rules.Without, name, name+web.Suffix)
+				}
+				p, err = publish.Preview(ctx, c.stdout, r, time.Now())
+				if err == nil {
+					c.skipped(p)
+				}
+				return err
+			case sign != "":
+				if r.Sign, err = c.sign(ctx, sign); err != nil {
+					return err
+				}
+			}
+			if p, err = publish.Manifest(ctx, out, r, time.Now()); err != nil {
+				return err
+			}
+			c.skipped(p)
+			c.printer().Emit(append(publishedFields("manifest", p), jsontext.Field{Name: "out", Value: out}))
+			c.printer().Printf("%s: %s, %d files of %s\n", out, p.Version, p.Files, plan.Bytes(p.Bytes))
+			return nil
+		},
+	}
+}
+
+// channelFlags say what publish makes of a channel.
+type channelFlags struct {
+	name, rollout, window, floor, halt string
+	waves                              []string
+	back                               bool
+}
+
+func (c *command) publishVerb() verb {
+	var o contents
+	var ch channelFlags
+	var out, assets, key string
+	var unsigned bool
+	return verb{
+		name: "publish", use: "--out FOLDER [--rev REVISION] [--channel NAME]", short: "make a folder that any web server can give to devices",
+		long: "Publish a release into a folder for devices whose source.type is web: its files by their digests, its manifest and the signature of that. Copy the folder to any web server, bucket, CDN or stick; files first, channel.json last. Releases that are in the folder stay there and do not change.\n\n" +
+			"With --channel the release becomes what devices of that channel take; the other flags say how. Without --rev and --from that is a release of the folder, and only the channel changes.\n\n" +
+			"With --assets it makes the files to attach to a release of a Git host, from where devices take the manifest: manifest.json and its signature.",
+		examples: []string{
+			"godwit publish --out public --rev v1.4.0 --channel stable --rollout 25%", "godwit publish --out public --version v1.4.0 --channel stable",
+			"godwit publish --out /media/stick --from build --version v1.4.0 --product station", "godwit publish --assets dist --rev v1.4.0",
+		},
+		exits: []int{0, 1, 2, 4},
+		flags: func(f *pflag.FlagSet) {
+			f.StringVarP(&out, "out", "o", "", "`FOLDER`; the published folder, made when needed")
+			f.StringVar(&assets, "assets", "", "`FOLDER`; where to write the assets of a release of a Git host")
+			f.StringVar(&o.from, "from", "", "`FOLDER`; take the files of this folder")
+			f.StringVar(&key, "key", "", keyUsage)
+			f.BoolVar(&unsigned, "unsigned", false, "do not sign with an SSH key")
+			f.StringVar(&o.secret, "hmac", "", "`SECRET`; also sign with an HMAC within, for devices with trust.mode = \"hmac\" (default: MANIFEST_KEY)")
+			f.StringVar(&ch.name, "channel", "", "`NAME`; set this channel to the release: stable")
+			f.StringVar(&ch.rollout, "rollout", "", "`PERCENT`; of the devices: 25%; 0% halts")
+			f.StringArrayVar(&ch.waves, "wave", nil, "`LABEL`; devices with this label take it at once: site=lab; without --rollout only these take it; may be repeated")
+			f.StringVar(&ch.window, "window", "", "`HOURS`; install only then: 02:00-04:00")
+			f.StringVar(&ch.floor, "floor", "", "`VERSION`; older devices install this one first")
+			f.BoolVar(&ch.back, "rollback", false, "devices that have a higher version go back to this one")
+			f.StringVar(&ch.halt, "halt", "", "`TEXT`; stop the channel, and why")
+			o.flags(f)
+		},
+		run: func(ctx context.Context, _ string) error {
+			generous()
+			return c.publish(ctx, &o, &ch, out, assets, key, unsigned)
+		},
+	}
+}
+
+func (c *command) publish(ctx context.Context, o *contents, ch *channelFlags, out, assets, key string, unsigned bool) error {
+	r, err := c.release(ctx, o, "publish")
+	if err != nil {
+		return err
+	}
+	switch {
+	case out == "" && assets == "":
+		return usageText("say where to: --out FOLDER, or --assets FOLDER", "publish")
+	case out == "" && (ch.name != "" || r.Tree == nil):
+		return usageText("--assets needs --rev or --from, and has no channel", "publish")
+	case ch.name == "" && (ch.rollout+ch.window+ch.floor+ch.halt != "" || len(ch.waves) > 0 || ch.back):
+		return usageText("how a release goes out is for a channel: give --channel NAME", "publish")
+	case r.Head.Version == "":
+		return usageText("give the release a version: --version, or --rev with a tag", "publish")
+	case r.Tree == nil && ch.name == "":
+		return usageText("say what to publish: --rev or --from", "publish")
+	}
+	orders, err := ch.orders()
+	if err != nil {
+		return err
+	}
+	if ch.name != "" {
+		orders.NotAfter, r.Head.NotAfter = r.Head.NotAfter, time.Time{}
+	}
+	if !unsigned {
+		if r.Sign, err = c.sign(ctx, key); err != nil {
+			var e *godwit.Error
+			if errors.As(err, &e) && e.Code == godwit.CodeUsage {
+				e.Hint += "; or publish with --unsigned"
+			}
+			return err
+		}
+	} else if key != "" {
+		return usageText("--key and --unsigned contradict each other", "publish")
+	}
+	orders.Sign, orders.Key = r.Sign, r.Key
+	p := c.printer()
+	if assets != "" {
+		done, err := publish.Assets(ctx, assets, r, time.Now())
+		if err != nil {
+			return err
+		}
+		c.skipped(done)
+		p.Emit(publishedFields("assets", done))
+		p.Printf("%s: %s, %d files of %s\n", filepath.Join(assets, web.ManifestName), done.Version, done.Files, plan.Bytes(done.Bytes))
+	}
+	if out == "" {
+		return nil
+	}
+	folder := publish.Folder{Dir: out, Events: p.Event}
+	done, err := folder.Publish(ctx, r)
+	if err != nil {
+		return err
+	}
+	c.skipped(done)
+	p.Emit(publishedFields("published", done))
+	switch {
+	case !done.Already:
+		p.Printf("published %s in %s: %d files of %s, %d of them new\n", done.Version, out, done.Files, plan.Bytes(done.Bytes), done.New)
+	case r.Tree != nil:
+		p.Printf("%s is published already, and is the same\n", done.Version)
+	}
+	if ch.name == "" {
+		return nil
+	}
+	before, after, err := folder.SetChannel(ctx, done, orders)
+	if err != nil {
+		return err
+	}
+	p.Emit(jsontext.Fields{{Name: "type", Value: "channel"}, {Name: "action", Value: "set"}, {Name: "name", Value: after.Name},
+		{Name: "sequence", Value: int64(after.Sequence)}, {Name: "release", Value: after.Release}, {Name: "rollout", Value: after.Rollout}}.
+		With("before", before.Release).With("rollback_to", after.RollbackTo).With("halt", after.Halt).With("not_after", stamp(after.NotAfter)))
+	p.Printf("channel %s, number %d: %s%s\n", after.Name, after.Sequence, after.Release, channelWords(after))
+	return nil
+}
+
+// orders reads the flags of a channel.
+func (ch *channelFlags) orders() (o publish.Orders, err error) {
+	o.Name, o.Floor, o.Halt, o.Back, o.Rollout = ch.name, ch.floor, ch.halt, ch.back, 100
+	if len(ch.waves) > 0 {
+		o.Rollout = 0
+	}
+	wrong := func(flag, text string) error { return usageText(flag+": "+text, "publish") }
+	if ch.rollout != "" {
+		n, err := strconv.Atoi(strings.TrimSuffix(ch.rollout, "%"))
+		if err != nil || n < 0 || n > 100 {
+			return o, wrong("--rollout", strconv.Quote(ch.rollout)+" is not a percentage from 0% to 100%")
+		}
+		if o.Rollout = n; n == 0 && o.Halt == "" {
+			o.Halt = manifest.HaltZero
+		}
+	}
+	for _, w := range ch.waves {
+		l, err := manifest.ParseLabel(w)
+		if err != nil {
+			return o, wrong("--wave", err.Error())
+		}
+		o.Waves = append(o.Waves, l)
+	}
+	if ch.window != "" {
+		if o.Window, err = manifest.ParseWindow(ch.window); err != nil {
+			return o, wrong("--window", err.Error())
+		}
+	}
+	return o, nil
+}
+
+// channelWords says how a channel's release goes out.
+func channelWords(ch manifest.Channel) (s string) {
+	switch {
+	case ch.Halt != "":
+		return ", halted: " + ch.Halt
+	case ch.Rollout < 100 && (ch.Rollout > 0 || len(ch.Waves) == 0):
+		s = ", for " + strconv.Itoa(ch.Rollout) + "% of the devices"
+	}
+	for i, w := range ch.Waves {
+		switch s += ", "; {
+		case i == 0 && ch.Rollout == 0:
+			s += "only for "
+		case i == 0:
+			s += "first for "
+		}
+		s += w.String()
+	}
+	if ch.Window != (godwit.Window{}) {
+		s += ", from " + strings.Replace(manifest.FormatWindow(ch.Window), "-", " to ", 1)
+	}
+	if ch.Floor != "" {
+		s += ", by way of " + ch.Floor
+	}
+	return s
+}
