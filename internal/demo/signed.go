@@ -2,9 +2,10 @@ package demo
 
 import (
 	"bytes"
-	"compress/zlib"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/adler32"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -259,12 +260,17 @@ func (s *story) tamper(version, file, content string) error {
 	if _, err := os.Stat(name); err != nil {
 		return errors.New("the object of " + file + " lies in a pack")
 	}
-	var b bytes.Buffer
-	w := zlib.NewWriter(&b)
-	fmt.Fprintf(w, "blob %d\x00%s", len(content), content)
-	w.Close()
 	if err := os.Remove(name); err != nil { // it cannot be written to
 		return err
 	}
-	return os.WriteFile(name, b.Bytes(), 0o444)
+	return os.WriteFile(name, stored(fmt.Appendf(nil, "blob %d\x00%s", len(content), content)), 0o444)
+}
+
+// stored is b, at most 65,535 bytes, as zlib data that is not compressed: header,
+// one stored block, checksum (RFC 1950, RFC 1951 3.2.4).
+func stored(b []byte) []byte {
+	out := []byte{0x78, 0x01, 1}
+	out = binary.LittleEndian.AppendUint16(out, uint16(len(b)))
+	out = binary.LittleEndian.AppendUint16(out, ^uint16(len(b)))
+	return binary.BigEndian.AppendUint32(append(out, b...), adler32.Checksum(b))
 }
