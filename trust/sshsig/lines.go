@@ -100,3 +100,13 @@ func (l *list) malformed(why string) error {
 func unreadable(name string, err error) error {
 	return godwit.Fail(godwit.CodeIO, err, name+" cannot be read", "check that the file is there and may be read")
 }
+
+// Fingerprint returns "SHA256:…" of a public key as text, "TYPE BASE64". It
+// fails with CodeRefused.
+func Fingerprint(text string) (string, error) {
+	k, err := new(list).publicKey([]byte(text))
+	if err != nil {
+		return "", godwit.Fail(godwit.CodeRefused, err, "the public key is not usable", "")
+	}
+	return k.Fingerprint(), nil
+}
