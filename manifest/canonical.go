@@ -7,7 +7,7 @@ import (
 	"encoding/hex"
 	"io"
 	"math"
-	"slices"
+	"sort"
 	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -30,15 +30,18 @@ func CheckHMAC(r io.ReaderAt, size int64, key []byte) error {
 	if err != nil {
 		return err
 	}
-	i := slices.IndexFunc(members, func(m member) bool { return m.name == signature })
-	if i < 0 || members[i].text == "" {
+	have := ""
+	for _, m := range members {
+		have += m.text
+	}
+	if have == "" {
 		return godwit.Fail(godwit.CodeUnsigned, nil, "the manifest is not signed", "sign it with `godwit manifest --key`, with the same key as this device has")
 	}
 	sum, err := macOf(r, members, key)
 	if err != nil {
 		return err
 	}
-	if !hmac.Equal([]byte(hex.EncodeToString(sum)), []byte(members[i].text)) {
+	if !hmac.Equal([]byte(hex.EncodeToString(sum)), []byte(have)) {
 		return godwit.Fail(godwit.CodeBadSignature, nil, "the manifest's signature is not made with this device's key, or the manifest was changed afterwards", "sign it with the key that this device has")
 	}
 	return nil
@@ -109,7 +112,7 @@ func locate(r io.ReaderAt, size int64) ([]member, error) {
 		m.to = d.Position()
 		members = append(members, m)
 	}
-	slices.SortFunc(members, func(a, b member) int { return bytes.Compare([]byte(a.name), []byte(b.name)) })
+	sort.Sort(inOrder{len(members), func(i int) string { return members[i].name }, func(i, j int) { members[i], members[j] = members[j], members[i] }})
 	return members, nil
 }
 
@@ -142,6 +145,7 @@ type canonizer struct {
 	w       io.Writer
 	buf     []byte
 	members []part // of the objects that are open
+	order   byName
 }
 
 // A part is one member of an object in buf: its name, as it sorts, and what is
@@ -249,14 +253,14 @@ func (c *canonizer) object() error {
 		c.members = append(c.members, p)
 	}
 	parts := c.members[first:]
-	name := func(p part) []byte { return c.buf[p.name:p.text] }
-	slices.SortFunc(parts, func(a, b part) int { return bytes.Compare(name(a), name(b)) })
+	c.order = byName{parts, c.buf}
+	sort.Sort(&c.order)
 	end := len(c.buf)
 	c.buf = append(c.buf, '{')
 	for i, p := range parts {
 		if i > 0 {
-			if bytes.Equal(name(parts[i-1]), name(p)) {
-				return manifestWords.fail(nil, strconv.QuoteToGraphic(string(name(p)))+" appears twice in an object")
+			if name := c.buf[p.name:p.text]; bytes.Equal(c.buf[parts[i-1].name:parts[i-1].text], name) {
+				return manifestWords.fail(nil, strconv.QuoteToGraphic(string(name))+" appears twice in an object")
 			}
 			c.buf = append(c.buf, ',')
 		}
@@ -267,6 +271,31 @@ func (c *canonizer) object() error {
 	c.members = c.members[:first]
 	return nil
 }
+
+// byName sorts parts of buf. It is at work for each file of a manifest, so it does
+// not allocate.
+type byName struct {
+	parts []part
+	buf   []byte
+}
+
+func (b *byName) Len() int      { return len(b.parts) }
+func (b *byName) Swap(i, j int) { b.parts[i], b.parts[j] = b.parts[j], b.parts[i] }
+func (b *byName) Less(i, j int) bool {
+	p, q := b.parts[i], b.parts[j]
+	return bytes.Compare(b.buf[p.name:p.text], b.buf[q.name:q.text]) < 0
+}
+
+// inOrder sorts anything by names.
+type inOrder struct {
+	n    int
+	name func(i int) string
+	swap func(i, j int)
+}
+
+func (o inOrder) Len() int           { return o.n }
+func (o inOrder) Less(i, j int) bool { return o.name(i) < o.name(j) }
+func (o inOrder) Swap(i, j int)      { o.swap(i, j) }
 
 // appendASCII appends a string as Python's json.dumps writes it. s is UTF-8, in
 // which halves of surrogate pairs may stand alone (WTF-8).

@@ -3,7 +3,7 @@ package manifest
 import (
 	"encoding/hex"
 	"io"
-	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"sync"
@@ -102,7 +102,7 @@ func arrange(r io.ReaderAt, size int64, l Limits) ([]place, error) {
 	if err != nil {
 		return nil, err
 	}
-	slices.SortFunc(places, func(a, b place) int { return strings.Compare(a.path, b.path) })
+	sort.Sort(inOrder{len(places), func(i int) string { return places[i].path }, func(i, j int) { places[i], places[j] = places[j], places[i] }})
 	for i, p := range places {
 		if i > 0 && places[i-1].path == p.path {
 			return nil, manifestWords.fail(nil, "it lists "+strconv.QuoteToGraphic(p.path)+" twice")

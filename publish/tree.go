@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 
@@ -23,6 +24,12 @@ type File struct {
 	Mode godwit.Mode
 	id   string // of its blob, in a revision
 }
+
+type byPath []File
+
+func (f byPath) Len() int           { return len(f) }
+func (f byPath) Less(i, j int) bool { return f[i].Path < f[j].Path }
+func (f byPath) Swap(i, j int)      { f[i], f[j] = f[j], f[i] }
 
 // A Tree is where the files of a release come from.
 type Tree interface {
@@ -84,7 +91,7 @@ func (d Dir) list(ctx context.Context, without []string) (files []File, err erro
 		files = append(files, f)
 		return nil
 	})
-	slices.SortFunc(files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
+	sort.Sort(byPath(files))
 	return files, diskError(err)
 }
 
@@ -202,7 +209,7 @@ func (r Revision) list(ctx context.Context, _ []string) (files []File, err error
 		}
 		files = append(files, f)
 	}
-	slices.SortFunc(files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
+	sort.Sort(byPath(files))
 	return files, nil
 }
 
