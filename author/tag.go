@@ -3,6 +3,7 @@ package author
 import (
 	"context"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -138,15 +139,21 @@ func (r *Repository) tags(ctx context.Context, remote bool) ([]string, error) {
 			versions = append(versions, name)
 		}
 	}
-	slices.SortFunc(versions, func(a, b string) int {
-		v, _ := semver.Parse(a)
-		w, _ := semver.Parse(b)
-		if c := semver.Compare(v, w); c != 0 {
-			return c
-		}
-		return strings.Compare(a, b)
-	})
+	sort.Sort(byVersion(versions))
 	return slices.Compact(versions), nil
+}
+
+// byVersion sorts names of releases. (Package sort costs less here than another
+// instance of package slices.)
+type byVersion []string
+
+func (b byVersion) Len() int      { return len(b) }
+func (b byVersion) Swap(i, j int) { b[i], b[j] = b[j], b[i] }
+func (b byVersion) Less(i, j int) bool {
+	v, _ := semver.Parse(b[i])
+	w, _ := semver.Parse(b[j])
+	c := semver.Compare(v, w)
+	return c < 0 || c == 0 && b[i] < b[j]
 }
 
 // follows checks that the version comes after all others.
