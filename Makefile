@@ -8,7 +8,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 # update is not inlined (-l), which saves 500 kB; what touches every byte is.
 COLD = net/... vendor/... golang.org/... encoding/... crypto/... math/big fmt \
 	github.com/spf13/... github.com/pelletier/... \
-	$(addprefix github.com/godwit-ota/godwit/,internal/... cmd/... config app engine plan source/git/wire source/git/lfs)
+	$(addprefix github.com/godwit-ota/godwit/,internal/... cmd/... config app engine gate plan store manifest author publish trust trust/... source/git source/git/wire source/git/lfs source/github/... source/web/... source/dir)
 BUILDFLAGS = -tags nethttpomithttp2 -trimpath -buildvcs=false $(COLD:%='-gcflags=%=-l') \
 	-ldflags "-s -w -X github.com/godwit-ota/godwit/internal/cli.Version=$(VERSION)"
 
