@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"strconv"
 	"time"
 
 	"github.com/godwit-ota/godwit"
@@ -150,10 +151,16 @@ func keyLists(l godwit.Listing) (signers, revoked godwit.Entry, err error) {
 	return signers, revoked, nil
 }
 
-// withoutKeyLists is l without the lists of keys, which are never installed.
-func withoutKeyLists(l godwit.Listing) godwit.Listing {
+// installable is the listing of an admitted release without the lists of keys,
+// which are never installed. A checksum that anybody can forge is an error below
+// a signature.
+func installable(d godwit.Described) godwit.Listing {
 	return func(yield func(godwit.Entry, error) bool) {
-		for f, err := range l {
+		for f, err := range d.Listing {
+			if err == nil && d.Policy == "signed" && f.Digest.Algorithm == godwit.CRC32 {
+				f, err = godwit.Entry{}, godwit.Fail(godwit.CodeBadStatement, nil, "the signed manifest vouches for "+strconv.Quote(f.Path)+" with a CRC-32 alone, which anybody can forge",
+					"make it again with godwit manifest, which writes SHA-256")
+			}
 			if f.Path != godwit.SignersPath && f.Path != godwit.RevokedPath && !yield(f, err) {
 				return
 			}

@@ -495,6 +495,36 @@ func TestGateStandsBeforeThePlan(t *testing.T) {
 	}
 }
 
+// forgeable gives every file a checksum that can be forged.
+type forgeable struct{ *shelf }
+
+func (s forgeable) Describe(ctx context.Context, v godwit.Verified, have []string) (godwit.Described, error) {
+	d, err := s.shelf.Describe(ctx, v, have)
+	listing := d.Listing
+	d.Listing = func(yield func(godwit.Entry, error) bool) {
+		for e, err := range listing {
+			e.Digest = godwit.MakeDigest(godwit.CRC32, make([]byte, 12))
+			if !yield(e, err) {
+				return
+			}
+		}
+	}
+	return d, err
+}
+
+// signed admits everything as if it were signed.
+type signed struct{ strict }
+
+func (signed) Admit(_ context.Context, r godwit.Release, _ godwit.Memory) (godwit.Verified, error) {
+	return godwit.Verified{Release: r, Policy: "signed"}, nil
+}
+
+func TestChecksumsBelowASignature(t *testing.T) {
+	d := newDevice(t, store.Slots, func(c *engine.Config) { c.Gate, c.Source = signed{}, forgeable{c.Source.(*shelf)} })
+	_, err := d.Update(context.Background(), engine.UpdateOptions{})
+	code(t, err, godwit.CodeBadStatement)
+}
+
 func TestRulesChange(t *testing.T) {
 	d := newDevice(t, store.InPlace, func(c *engine.Config) { c.Rules = plan.Rules{Ignore: []string{"lib/"}} })
 	_, err := d.Update(context.Background(), engine.UpdateOptions{})

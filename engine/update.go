@@ -334,7 +334,7 @@ func (e *Engine) plan(rel godwit.Described, objects *store.Objects) (*plan.Plan,
 		return nil, store.Survey{}, godwit.Fail(godwit.CodeConfig, nil, "this file system has no symbolic links, which the layout \"slots\" needs", "set tree.layout = \"in-place\"")
 	}
 	in := plan.Input{
-		From: s.Record().Running.ID, To: rel.ID(), Release: withoutKeyLists(rel.Listing),
+		From: s.Record().Running.ID, To: rel.ID(), Release: installable(rel),
 		Rules: rules, Limits: e.Limits,
 		Names:   plan.Names{FoldCase: !traits.CaseSensitive, Windows: !traits.AnyName},
 		InPlace: s.Layout() == store.InPlace, Copies: !traits.Links,
