@@ -2,6 +2,7 @@ package manifest
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"io"
 	"strconv"
@@ -108,29 +109,17 @@ func (w *Writer) Close() error {
 // tail is how documents end that this package writes.
 const tail = "\n}\n"
 
-// AddHMAC signs a manifest that a Writer wrote, in place, and returns how long
-// it is then.
-func AddHMAC(f interface {
-	io.ReaderAt
-	io.WriterAt
-}, size int64, key []byte) (int64, error) {
-	var end [len(tail)]byte
-	size -= int64(len(end))
-	if _, err := f.ReadAt(end[:], size); err != nil {
-		return 0, err
-	}
-	if string(end[:]) != tail {
-		return 0, errors.New("manifest: this was not written by a Writer, or is signed")
-	}
-	sum, err := HMAC(f, size+int64(len(end)), key)
+// AddHMAC signs a document that a Writer or Channel.Append wrote: it is given
+// back with its signature in it.
+func AddHMAC(b, key []byte) ([]byte, error) {
+	sum, err := HMAC(bytes.NewReader(b), int64(len(b)), key)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	o := object{n: 1}
+	o.b = append(o.b, bytes.TrimSuffix(b, []byte(tail))...)
 	o.text(signature, sum)
-	o.b = append(o.b, tail...)
-	_, err = f.WriteAt(o.b, size)
-	return size + int64(len(o.b)), err
+	return append(o.b, tail...), nil
 }
 
 // An object is a JSON object with a member a line, without its end. Members

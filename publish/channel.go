@@ -1,12 +1,14 @@
 package publish
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"github.com/godwit-ota/godwit"
 	"github.com/godwit-ota/godwit/manifest"
@@ -22,82 +24,71 @@ type Orders struct {
 	Key  []byte // for the HMAC within; nil for none
 }
 
-// Channel returns the present state of a channel of the folder, if it has it.
-func (f Folder) Channel(name string) (c manifest.Channel, there bool, err error) {
-	r, size, err := open(filepath.Join(f.Dir, web.ChannelFile(name)))
+// Channel returns the present state of a channel of the folder, nil if it has
+// none.
+func (f Folder) Channel(name string) (*manifest.Channel, error) {
+	b, err := os.ReadFile(filepath.Join(f.Dir, web.ChannelFile(name)))
 	if errors.Is(err, fs.ErrNotExist) {
-		return c, false, nil
+		return nil, nil
 	}
 	if err != nil {
-		return c, false, diskError(err)
+		return nil, diskError(err)
 	}
-	defer r.Close()
-	c, err = manifest.ReadChannel(r, size)
-	return c, true, err
+	c, err := manifest.ReadChannel(bytes.NewReader(b), int64(len(b)))
+	return &c, err
 }
 
-// SetChannel points a channel to a release that was published. It is CodeRefused
-// to go back to a lower version without Back, which devices would not follow.
-func (f Folder) SetChannel(ctx context.Context, p Published, o Orders) (before, after manifest.Channel, err error) {
-	if o.Name == "" || manifest.CheckPath(o.Name) != nil || filepath.Base(o.Name) != o.Name {
-		return before, after, godwit.Fail(godwit.CodeUsage, nil, "there can be no channel called "+strconv.Quote(o.Name), "give it a name such as stable")
+// SetChannel points a channel to a release that was published, and returns what
+// it said before, if it was there, and what it says now. It is CodeRefused to go
+// back to a lower version without Back, which devices would not follow.
+func (f Folder) SetChannel(ctx context.Context, p *Published, o *Orders) (before, after *manifest.Channel, err error) {
+	if manifest.CheckPath(o.Name) != nil || filepath.Base(o.Name) != o.Name {
+		return nil, nil, usage("there can be no channel called "+strconv.Quote(o.Name), "give it a name such as stable")
 	}
-	before, there, err := f.Channel(o.Name)
+	if before, err = f.Channel(o.Name); err != nil {
+		return before, nil, err
+	}
+	release, err := readManifest(filepath.Join(f.Dir, filepath.FromSlash(web.Releases+p.Version), web.ManifestName))
 	if err != nil {
-		return before, after, err
+		return before, nil, err
 	}
-	head, _, err := readHead(filepath.Join(f.Dir, filepath.FromSlash(web.Releases+p.Version), web.ManifestName))
-	if err != nil {
-		return before, after, err
-	}
-	c := o.Channel
-	c.Release, c.Manifest, c.Product, c.Sequence, c.Time = p.Version, p.Manifest, head.Product, before.Sequence+1, f.now()
-	if there && c.Time.Before(before.Time) {
-		return before, c, godwit.Fail(godwit.CodeRefused, nil, "the channel "+o.Name+" was set at "+before.Time.Format("2006-01-02 15:04:05")+" UTC, and it is earlier now by this clock", "set the clock")
-	}
-	if lower(p.Version, before.Release) {
-		if !o.Back {
-			return before, c, godwit.Fail(godwit.CodeRefused, nil, "the channel "+o.Name+" is at "+before.Release+", which is a higher version than "+p.Version, "give --rollback if devices are to go back")
+	now := o.Channel
+	c := &now
+	c.Release, c.Manifest, c.Product, c.Sequence, c.Time = p.Version, p.Manifest, release.Product, 1, f.now().UTC().Truncate(time.Second)
+	if before != nil {
+		c.Sequence = before.Sequence + 1
+		refused := func(text, hint string) error {
+			return godwit.Fail(godwit.CodeRefused, nil, "the channel "+o.Name+" "+text, hint)
 		}
-		c.RollbackTo = p.Version
+		back := lower(p.Version, before.Release)
+		switch {
+		case c.Time.Before(before.Time):
+			return before, c, refused("was set at "+before.Time.Format(time.DateTime)+" UTC, and it is earlier now by this clock", "set the clock")
+		case back && !o.Back:
+			return before, c, refused("is at "+before.Release+", which is a higher version than "+p.Version, "give --rollback if devices are to go back")
+		case back:
+			c.RollbackTo = p.Version
+		}
 	}
 	if c.Floor != "" {
-		if _, there, err := readHead(filepath.Join(f.Dir, filepath.FromSlash(web.Releases+c.Floor), web.ManifestName)); err != nil || !there {
-			return before, c, godwit.Fail(godwit.CodeUsage, err, "the floor "+strconv.Quote(c.Floor)+" is not a release of this folder", "publish it first: devices below it go there on their way")
+		floor, err := readManifest(filepath.Join(f.Dir, filepath.FromSlash(web.Releases+c.Floor), web.ManifestName))
+		if err != nil || floor.body == nil {
+			return before, c, usage("the floor "+strconv.Quote(c.Floor)+" is not a release of this folder", "publish it first: devices below it go there on their way")
 		}
 	}
-	t, err := os.CreateTemp(f.Dir, ".new-channel-")
-	if err != nil {
-		return before, c, diskError(err)
-	}
-	defer os.Remove(t.Name())
-	defer t.Close()
 	b := c.Append(nil)
-	if _, err := t.Write(b); err != nil {
-		return before, c, diskError(err)
-	}
 	if len(o.Key) > 0 {
-		if _, err := manifest.AddHMAC(t, int64(len(b)), o.Key); err != nil {
+		if b, err = manifest.AddHMAC(b, o.Key); err != nil {
 			return before, c, err
 		}
 	}
-	if b, err = os.ReadFile(t.Name()); err != nil {
-		return before, c, diskError(err)
-	}
 	// What cannot be read back is not published.
-	r, size, err := open(t.Name())
-	if err != nil {
-		return before, c, diskError(err)
+	if *c, err = manifest.ReadChannel(bytes.NewReader(b), int64(len(b))); err != nil {
+		return before, c, err
 	}
-	defer r.Close()
-	if after, err = manifest.ReadChannel(r, size); err != nil {
-		return before, after, err
+	sig, err := signed(ctx, o.Sign, b)
+	if err == nil {
+		err = putSigned(filepath.Join(f.Dir, web.ChannelFile(o.Name)), b, sig)
 	}
-	var sig []byte
-	if o.Sign != nil {
-		if sig, err = o.Sign(ctx, b); err != nil {
-			return before, after, err
-		}
-	}
-	return before, after, putSigned(filepath.Join(f.Dir, web.ChannelFile(o.Name)), b, sig)
+	return before, c, err
 }

@@ -9,6 +9,7 @@
 package publish
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -61,102 +62,85 @@ type Published struct {
 }
 
 func (f Folder) now() time.Time {
-	if f.Now != nil {
-		return f.Now().UTC().Truncate(time.Second)
+	if f.Now == nil {
+		return time.Now()
 	}
-	return time.Now().UTC().Truncate(time.Second)
+	return f.Now()
 }
 
 // Publish puts a release into the folder, and makes it the one that
 // manifest.json is, unless that has a higher version. A release that is there
 // already stays as it is; one with the same version and other files is
 // CodeRefused.
-func (f Folder) Publish(ctx context.Context, r Release) (Published, error) {
-	p := Published{Version: r.Head.Version}
-	if err := checkVersion(r.Head.Version); err != nil {
-		return p, err
+func (f Folder) Publish(ctx context.Context, r *Release) (*Published, error) {
+	mine := *r
+	r = &mine
+	p := &Published{Version: r.Head.Version}
+	if p.Version == "" || len(p.Version) > 255 || manifest.CheckPath(p.Version) != nil {
+		return p, usage("there can be no release called "+strconv.Quote(p.Version), "give it a version such as v1.4.0")
 	}
-	if err := os.MkdirAll(f.Dir, 0o755); err != nil {
-		return p, diskError(err)
-	}
-	r.Rules.Without = append(r.Rules.Without, f.Dir)
-	dir := filepath.Join(f.Dir, filepath.FromSlash(web.Releases+r.Head.Version))
-	old, there, err := readHead(filepath.Join(dir, web.ManifestName))
+	own := filepath.Join(f.Dir, filepath.FromSlash(web.Releases+p.Version), web.ManifestName)
+	old, err := readManifest(own)
 	if err != nil {
 		return p, err
 	}
 	if r.Tree == nil {
-		if !there {
-			return p, godwit.Fail(godwit.CodeUsage, nil, "the folder has no release "+strconv.Quote(r.Head.Version), "give --rev or --from, to publish it")
+		if old.body == nil {
+			return p, usage("the folder has no release "+strconv.Quote(p.Version), "give --rev or --from, to publish it")
 		}
-		p.Already, p.Files = true, old.Files
-		p.Manifest, err = sumOf(filepath.Join(dir, web.ManifestName))
-		return p, err
+		p.Already, p.Files, p.Manifest = true, old.Files, sumOf(old.body)
+		return p, nil
 	}
-	latest, _, err := readHead(filepath.Join(f.Dir, web.ManifestName))
+	latest, err := readManifest(filepath.Join(f.Dir, web.ManifestName))
 	if err != nil {
 		return p, err
 	}
-	if r.Head.Sequence == 0 && !there {
-		r.Head.Sequence = latest.Sequence + 1
+	h := &r.Head
+	if h.Product == "" {
+		h.Product = latest.Product
 	}
-	if r.Head.Product == "" {
-		r.Head.Product = latest.Product
-	}
-	if there {
-		r.Head.Generated, r.Head.Sequence = old.Generated, old.Sequence
-		if r.Head.NotAfter.IsZero() {
-			r.Head.NotAfter = old.NotAfter
+	if old.body != nil {
+		h.Generated, h.Sequence = old.Generated, old.Sequence
+		if h.NotAfter.IsZero() {
+			h.NotAfter = old.NotAfter
 		}
-	} else if r.Head.Generated.IsZero() {
-		r.Head.Generated = f.now()
+	} else if h.Sequence == 0 {
+		h.Sequence = latest.Sequence + 1
 	}
-	new, err := os.CreateTemp(f.Dir, ".new-manifest-")
-	if err != nil {
+	if err := os.MkdirAll(filepath.Dir(own), 0o755); err != nil {
 		return p, diskError(err)
 	}
-	defer os.Remove(new.Name())
-	defer new.Close()
-	err = r.write(ctx, new, &p, f.keep)
+	defer os.Remove(filepath.Dir(own)) // if nothing came of it
+	r.Rules.Without = append(r.Rules.Without, f.Dir)
+	body, err := r.compose(ctx, p, f.now(), f.keep)
 	if err != nil {
 		return p, err
 	}
-	if there {
-		return p, f.compare(&p, new.Name(), filepath.Join(dir, web.ManifestName))
+	if old.body != nil {
+		return p, p.compare(body, old.body)
 	}
-	if p.Manifest, err = sumOf(new.Name()); err != nil {
-		return p, err
+	sig, err := signed(ctx, r.Sign, body)
+	if err == nil {
+		err = putSigned(own, body, sig)
 	}
-	body, err := os.ReadFile(new.Name())
 	if err != nil {
-		return p, diskError(err)
-	}
-	var sig []byte
-	if r.Sign != nil {
-		if sig, err = r.Sign(ctx, body); err != nil {
-			return p, err
-		}
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return p, diskError(err)
-	}
-	if err := putSigned(filepath.Join(dir, web.ManifestName), body, sig); err != nil {
 		return p, err
 	}
-	if lower(r.Head.Version, latest.Version) {
-		f.Events.Say(godwit.StagePlan, godwit.Warning, web.ManifestName+" stays the one of "+latest.Version+", which is a higher version than "+r.Head.Version)
+	if lower(p.Version, latest.Version) {
+		f.Events.Say(godwit.StagePlan, godwit.Warning, web.ManifestName+" stays the one of "+latest.Version+", which is a higher version than "+p.Version)
 		return p, nil
 	}
 	return p, putSigned(filepath.Join(f.Dir, web.ManifestName), body, sig)
 }
 
-// checkVersion checks that a version can be the name of a folder.
-func checkVersion(version string) error {
-	if version == "" || len(version) > 255 || manifest.CheckPath(version) != nil {
-		return godwit.Fail(godwit.CodeUsage, nil, "there can be no release called "+strconv.Quote(version), "give it a version such as v1.4.0")
+func signed(ctx context.Context, sign Sign, body []byte) ([]byte, error) {
+	if sign == nil {
+		return nil, nil
 	}
-	return nil
+	return sign(ctx, body)
 }
+
+func usage(text, hint string) error { return godwit.Fail(godwit.CodeUsage, nil, text, hint) }
 
 // lower reports whether a is a lower version than b, as far as both are
 // versions.
@@ -166,89 +150,63 @@ func lower(a, b string) bool {
 	return ok1 && ok2 && semver.Compare(va, vb) < 0
 }
 
-// compare decides about a release that was published before.
-func (f Folder) compare(p *Published, new, old string) error {
-	b1, err1 := canonical(new)
-	b2, err2 := canonical(old)
-	if err := errors.Join(err1, err2); err != nil {
+// compare decides about a release that was published before. The HMAC within
+// does not count.
+func (p *Published) compare(body, old []byte) error {
+	var a, b bytes.Buffer
+	if err := manifest.Canonical(&a, bytes.NewReader(body), int64(len(body))); err != nil {
 		return err
 	}
-	if b1 != b2 {
+	if err := manifest.Canonical(&b, bytes.NewReader(old), int64(len(old))); err != nil {
+		return err
+	}
+	if !bytes.Equal(a.Bytes(), b.Bytes()) {
 		return godwit.Fail(godwit.CodeRefused, nil, "the release "+p.Version+" was published before, and what is to be published now differs from it",
 			"devices take a version once: give this one a new version")
 	}
-	var err error
-	p.Already = true
-	p.Manifest, err = sumOf(old)
-	return err
+	p.Already, p.Manifest = true, sumOf(old)
+	return nil
 }
 
-// canonical is the hash of a manifest's canonical form, which its HMAC is not
-// part of.
-func canonical(name string) (string, error) {
-	f, size, err := open(name)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	h := sha256.New()
-	err = manifest.Canonical(h, f, size)
-	return hex.EncodeToString(h.Sum(nil)), err
+// A known manifest is one that was read from a folder; its body is nil if there
+// is none.
+type known struct {
+	manifest.Head
+	body []byte
 }
 
-func open(name string) (*os.File, int64, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, 0, err
-	}
-	info, err := f.Stat()
-	if err != nil {
-		f.Close()
-		return nil, 0, err
-	}
-	return f, info.Size(), nil
-}
-
-// readHead reads a manifest if there is one.
-func readHead(name string) (h manifest.Head, there bool, err error) {
-	f, size, err := open(name)
+func readManifest(name string) (k known, err error) {
+	k.body, err = os.ReadFile(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return h, false, nil
+		return k, nil
 	}
-	if err != nil {
-		return h, false, diskError(err)
+	if err == nil {
+		k.Head, err = manifest.ReadHead(bytes.NewReader(k.body), int64(len(k.body)), manifest.Limits{})
 	}
-	defer f.Close()
-	h, err = manifest.ReadHead(f, size, manifest.Limits{})
-	return h, true, err
+	return k, diskError(err)
 }
 
-func sumOf(name string) (string, error) {
-	f, _, err := open(name)
-	if err != nil {
-		return "", diskError(err)
-	}
-	defer f.Close()
-	h := sha256.New()
-	_, err = io.Copy(h, f)
-	return hex.EncodeToString(h.Sum(nil)), diskError(err)
+func sumOf(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
 }
 
 // keep puts a file into files/ and returns its digest.
-func (f Folder) keep(_ File, r io.Reader, p *Published) (sums, error) {
+func (f Folder) keep(r io.Reader, p *Published) (s sums, err error) {
 	t, err := os.CreateTemp(f.Dir, ".new-file-")
 	if err != nil {
-		return sums{}, diskError(err)
+		return s, diskError(err)
 	}
 	defer os.Remove(t.Name())
 	defer t.Close()
-	s, err := hashed(t, r)
-	if err != nil {
+	if s, err = hashed(t, r); err != nil {
 		return s, err
 	}
 	name := filepath.Join(f.Dir, filepath.FromSlash(web.FileName(s.Digest)))
-	if info, err := os.Stat(name); err == nil && info.Size() == s.Size {
-		if sum, err := sumOf(name); err == nil && sum == s.Digest.Hex() {
+	if there, err := os.Open(name); err == nil {
+		is, err := hashed(io.Discard, there)
+		there.Close()
+		if err == nil && is.Digest == s.Digest {
 			return s, nil
 		}
 	}
@@ -308,76 +266,35 @@ func putSigned(name string, b, sig []byte) error {
 	return put(name, b)
 }
 
-// Assets writes what a release on a Git host needs as assets into dir:
-// manifest.json, and manifest.json.sig if it is signed. Devices fetch the files
-// themselves from the repository.
-func Assets(ctx context.Context, dir string, r Release, now time.Time) (Published, error) {
-	p := Published{Version: r.Head.Version}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return p, diskError(err)
-	}
-	r.Rules.Without = append(r.Rules.Without, dir)
-	return p, r.file(ctx, filepath.Join(dir, web.ManifestName), &p, now)
-}
-
 // Manifest writes the manifest of a release, and beside it the signature if
 // there is one. It never lists itself.
-func Manifest(ctx context.Context, name string, r Release, now time.Time) (Published, error) {
-	p := Published{Version: r.Head.Version}
+//
+// As assets of a release on a Git host the two are all that devices need: they
+// fetch the files themselves from the repository.
+func Manifest(ctx context.Context, name string, r *Release) (*Published, error) {
+	p := &Published{Version: r.Head.Version}
 	r.Rules.Without = append(r.Rules.Without, name, name+web.Suffix)
-	return p, r.file(ctx, name, &p, now)
-}
-
-// file writes a manifest without putting files anywhere.
-func (r Release) file(ctx context.Context, name string, p *Published, now time.Time) error {
-	if r.Head.Generated.IsZero() {
-		r.Head.Generated = now.UTC().Truncate(time.Second)
-	}
-	t, err := os.CreateTemp(filepath.Dir(name), ".new-manifest-")
-	if err != nil {
-		return diskError(err)
-	}
-	defer os.Remove(t.Name())
-	defer t.Close()
-	if err := r.write(ctx, t, p, justHash); err != nil {
-		return err
-	}
-	if p.Manifest, err = sumOf(t.Name()); err != nil {
-		return err
-	}
-	b, err := os.ReadFile(t.Name())
-	if err != nil {
-		return diskError(err)
-	}
+	body, err := r.compose(ctx, p, time.Now(), justHash)
 	var sig []byte
-	if r.Sign != nil {
-		if sig, err = r.Sign(ctx, b); err != nil {
-			return err
-		}
+	if err == nil {
+		sig, err = signed(ctx, r.Sign, body)
 	}
-	return putSigned(name, b, sig)
+	if err == nil {
+		err = diskError(os.MkdirAll(filepath.Dir(name), 0o755))
+	}
+	if err == nil {
+		err = putSigned(name, body, sig)
+	}
+	return p, err
 }
 
-// Preview writes the manifest to w and changes nothing, but for a temporary
-// file.
-func Preview(ctx context.Context, w io.Writer, r Release, now time.Time) (Published, error) {
-	p := Published{Version: r.Head.Version}
-	if r.Head.Generated.IsZero() {
-		r.Head.Generated = now.UTC().Truncate(time.Second)
+// Preview writes the manifest to w and changes nothing.
+func Preview(ctx context.Context, w io.Writer, r *Release) (*Published, error) {
+	p := &Published{Version: r.Head.Version}
+	body, err := r.compose(ctx, p, time.Now(), justHash)
+	if err == nil {
+		_, err = w.Write(body)
 	}
-	t, err := os.CreateTemp("", "godwit-manifest-")
-	if err != nil {
-		return p, diskError(err)
-	}
-	defer os.Remove(t.Name())
-	defer t.Close()
-	if err := r.write(ctx, t, &p, justHash); err != nil {
-		return p, err
-	}
-	if _, err := t.Seek(0, io.SeekStart); err != nil {
-		return p, diskError(err)
-	}
-	_, err = io.Copy(w, t)
 	return p, err
 }
 

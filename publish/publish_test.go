@@ -115,7 +115,7 @@ func TestPublishAFolder(t *testing.T) {
 	}
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	f := publish.Folder{Dir: out, Now: func() time.Time { return now }}
-	r := publish.Release{Tree: publish.Dir(from), Rules: publish.Rules{Exclude: publish.DefaultExclude}, Head: manifest.Head{Version: "v1.0.0", Product: "station"}}
+	r := &publish.Release{Tree: publish.Dir(from), Rules: publish.Rules{Exclude: publish.DefaultExclude}, Head: manifest.Head{Version: "v1.0.0", Product: "station"}}
 	p, err := f.Publish(ctx, r)
 	if err != nil {
 		t.Fatal(err)
@@ -195,14 +195,14 @@ func TestIntoItself(t *testing.T) {
 	write(t, from, map[string]string{"a": "1"})
 	f := publish.Folder{Dir: filepath.Join(from, "public")}
 	for i := range 2 {
-		r := publish.Release{Tree: publish.Dir(from), Head: manifest.Head{Version: fmt.Sprintf("v%d.0.0", i)}}
+		r := &publish.Release{Tree: publish.Dir(from), Head: manifest.Head{Version: fmt.Sprintf("v%d.0.0", i)}}
 		if p, err := f.Publish(ctx, r); err != nil || p.Files != 1 {
 			t.Fatal(p, err)
 		}
 	}
 	name := filepath.Join(from, "manifest.json")
 	for range 2 {
-		if p, err := publish.Manifest(ctx, name, publish.Release{Tree: publish.Dir(from), Rules: publish.Rules{Exclude: []string{"public"}}, Head: manifest.Head{Version: "dev"}}, time.Now()); err != nil || p.Files != 1 {
+		if p, err := publish.Manifest(ctx, name, &publish.Release{Tree: publish.Dir(from), Rules: publish.Rules{Exclude: []string{"public"}}, Head: manifest.Head{Version: "dev"}}); err != nil || p.Files != 1 {
 			t.Fatal(p, err)
 		}
 	}
@@ -233,7 +233,7 @@ func TestPublishARevision(t *testing.T) {
 		t.Fatal(rev, err)
 	}
 	f := publish.Folder{Dir: out}
-	p, err := f.Publish(ctx, publish.Release{Tree: rev, Rules: publish.Rules{Exclude: publish.DefaultExclude}, Head: manifest.Head{Version: rev.Tag, Commit: rev.Commit, Tree: rev.Tree}})
+	p, err := f.Publish(ctx, &publish.Release{Tree: rev, Rules: publish.Rules{Exclude: publish.DefaultExclude}, Head: manifest.Head{Version: rev.Tag, Commit: rev.Commit, Tree: rev.Tree}})
 	if err != nil || p.Files != len(appPaths) {
 		t.Fatal(p, err)
 	}
@@ -265,7 +265,7 @@ func TestPublishARevision(t *testing.T) {
 	// Assets have no files.
 	assets := filepath.Join(t.TempDir(), "assets")
 	sign := func(_ context.Context, b []byte) ([]byte, error) { return []byte("signed\n"), nil }
-	if _, err := publish.Assets(ctx, assets, publish.Release{Tree: rev, Head: manifest.Head{Version: "v1.0.0"}, Sign: sign}, time.Now()); err != nil {
+	if _, err := publish.Manifest(ctx, filepath.Join(assets, "manifest.json"), &publish.Release{Tree: rev, Head: manifest.Head{Version: "v1.0.0"}, Sign: sign}); err != nil {
 		t.Fatal(err)
 	}
 	if got := every(t, assets); len(got) != 2 || got["manifest.json.sig"] != "signed\n" {
@@ -280,7 +280,7 @@ func TestNothingChangesWhenItFails(t *testing.T) {
 	write(t, from, map[string]string{"a": "1", "b": "2"})
 	f := publish.Folder{Dir: out}
 	ok := publish.Release{Tree: publish.Dir(from), Head: manifest.Head{Version: "v1.0.0"}}
-	if _, err := f.Publish(ctx, ok); err != nil {
+	if _, err := f.Publish(ctx, &ok); err != nil {
 		t.Fatal(err)
 	}
 	before := every(t, out)
@@ -302,7 +302,7 @@ func TestNothingChangesWhenItFails(t *testing.T) {
 		r := ok
 		r.Head.Version = "v2.0.0"
 		change(&r)
-		if _, err := f.Publish(ctx, r); err == nil {
+		if _, err := f.Publish(ctx, &r); err == nil {
 			t.Errorf("%s: published", name)
 		}
 		after := every(t, out)
@@ -338,7 +338,7 @@ func TestRules(t *testing.T) {
 		{"a list, and less", publish.Rules{Only: []string{"a.txt", "lib/b.py"}, Exclude: []string{"*.txt"}}, "lib/b.py"},
 	} {
 		var b bytes.Buffer
-		if _, err := publish.Preview(ctx, &b, publish.Release{Tree: publish.Dir(from), Rules: c.rules, Head: manifest.Head{Version: "v1"}}, time.Now()); err != nil {
+		if _, err := publish.Preview(ctx, &b, &publish.Release{Tree: publish.Dir(from), Rules: c.rules, Head: manifest.Head{Version: "v1"}}); err != nil {
 			t.Errorf("%s: %v", c.name, err)
 			continue
 		}
@@ -355,17 +355,20 @@ func TestChannels(t *testing.T) {
 	write(t, from, map[string]string{"a": "1"})
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	f := publish.Folder{Dir: out, Now: func() time.Time { return now }}
-	releases := map[string]publish.Published{}
+	releases := map[string]*publish.Published{}
 	for _, v := range []string{"v1.0.0", "v1.1.0"} {
-		p, err := f.Publish(ctx, publish.Release{Tree: publish.Dir(from), Head: manifest.Head{Version: v, Product: "station"}})
+		p, err := f.Publish(ctx, &publish.Release{Tree: publish.Dir(from), Head: manifest.Head{Version: v, Product: "station"}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		releases[v] = p
 	}
 	set := func(v string, o publish.Orders) (manifest.Channel, error) {
-		_, after, err := f.SetChannel(ctx, releases[v], o)
-		return after, err
+		_, after, err := f.SetChannel(ctx, releases[v], &o)
+		if err != nil {
+			return manifest.Channel{}, err
+		}
+		return *after, nil
 	}
 	o := publish.Orders{Channel: manifest.Channel{Name: "stable", Rollout: 100}}
 	c, err := set("v1.1.0", o)
@@ -442,7 +445,7 @@ func TestGateTakesIt(t *testing.T) {
 			from, out := t.TempDir(), t.TempDir()
 			write(t, from, app)
 			f := publish.Folder{Dir: out}
-			r := publish.Release{Tree: publish.Dir(from), Rules: publish.Rules{Exclude: publish.DefaultExclude}, Head: manifest.Head{Version: "v1.0.0", Product: "station"}}
+			r := &publish.Release{Tree: publish.Dir(from), Rules: publish.Rules{Exclude: publish.DefaultExclude}, Head: manifest.Head{Version: "v1.0.0", Product: "station"}}
 			o := publish.Orders{Channel: manifest.Channel{Name: "stable", Rollout: 100}}
 			if mode == trust.Signed {
 				r.Sign, o.Sign = sign, sign
@@ -453,7 +456,7 @@ func TestGateTakesIt(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, _, err := f.SetChannel(ctx, p, o); err != nil {
+			if _, _, err := f.SetChannel(ctx, p, &o); err != nil {
 				t.Fatal(err)
 			}
 			gate, err := trust.New(cfg)

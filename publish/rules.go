@@ -30,7 +30,7 @@ type Rules struct {
 func (r Rules) check() error {
 	for _, p := range slices.Concat(r.Include, r.Exclude) {
 		if _, err := path.Match(strings.ReplaceAll(p, "**", "*"), ""); err != nil || strings.Trim(p, "/") == "" {
-			return godwit.Fail(godwit.CodeUsage, nil, strconv.Quote(p)+" is not a pattern", "patterns are made of *, ?, [a-z] and **, as in lib/**/*.py")
+			return usage(strconv.Quote(p)+" is not a pattern", "patterns are made of *, ?, [a-z] and **, as in lib/**/*.py")
 		}
 	}
 	return nil
@@ -71,11 +71,11 @@ func (r Rules) apply(files []File) (taken []File, hidden []string, err error) {
 	}
 	for _, p := range r.Only {
 		if missing[path.Clean(filepath.ToSlash(p))] {
-			return nil, nil, godwit.Fail(godwit.CodeUsage, nil, "there is no file "+strconv.Quote(p), "check the list of files")
+			return nil, nil, usage("there is no file "+strconv.Quote(p), "check the list of files")
 		}
 	}
 	if len(taken) == 0 {
-		return nil, hidden, godwit.Fail(godwit.CodeUsage, nil, "no file is left to publish", "check the folder and the patterns")
+		return nil, hidden, usage("no file is left to publish", "check the folder and the patterns")
 	}
 	return taken, hidden, nil
 }

@@ -84,7 +84,7 @@ func (d Dir) list(ctx context.Context, without []string) (files []File, err erro
 		case info.Mode()&fs.ModeSymlink != 0:
 			f.Mode = godwit.Symlink
 		case !info.Mode().IsRegular():
-			return godwit.Fail(godwit.CodeUsage, nil, strconv.Quote(f.Path)+" is no file", "leave it out with --exclude")
+			return usage(strconv.Quote(f.Path)+" is no file", "leave it out with --exclude")
 		case info.Mode()&0o111 != 0:
 			f.Mode = godwit.Executable
 		}
@@ -125,7 +125,7 @@ type Revision struct {
 func Resolve(ctx context.Context, repo, rev string) (Revision, error) {
 	r := Revision{Repo: repo}
 	if strings.HasPrefix(rev, "-") {
-		return r, godwit.Fail(godwit.CodeUsage, nil, "there is no revision "+strconv.Quote(rev), "")
+		return r, usage("there is no revision "+strconv.Quote(rev), "")
 	}
 	out, err := r.git(ctx, "rev-parse", "--verify", "--end-of-options", rev+"^{commit}")
 	if err != nil {
@@ -176,7 +176,7 @@ func gitError(ctx context.Context, err error, complaint string) error {
 	if line == "" {
 		line = err.Error()
 	}
-	return godwit.Fail(godwit.CodeUsage, nil, "git says: "+line, "is this a repository, and is the revision in it?")
+	return usage("git says: "+line, "is this a repository, and is the revision in it?")
 }
 
 func (r Revision) list(ctx context.Context, _ []string) (files []File, err error) {

@@ -1,13 +1,14 @@
 package publish
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"hash/crc32"
 	"io"
-	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/godwit-ota/godwit"
 	"github.com/godwit-ota/godwit/manifest"
@@ -27,101 +28,105 @@ func hashed(w io.Writer, r io.Reader) (sums, error) {
 	return sums{godwit.MakeDigest(godwit.SHA256, h.Sum(nil)), c.Sum32(), n}, diskError(err)
 }
 
-func justHash(_ File, r io.Reader, _ *Published) (sums, error) { return hashed(io.Discard, r) }
+// keeper reads a content, and keeps it or not.
+type keeper func(r io.Reader, p *Published) (sums, error)
 
-// write writes the manifest to the empty file t. Each content goes through keep.
-func (r Release) write(ctx context.Context, t *os.File, p *Published, keep func(File, io.Reader, *Published) (sums, error)) error {
+func justHash(r io.Reader, _ *Published) (sums, error) { return hashed(io.Discard, r) }
+
+// compose makes the manifest. Each content goes through keep.
+func (r *Release) compose(ctx context.Context, p *Published, now time.Time, keep keeper) ([]byte, error) {
+	if r.Head.Generated.IsZero() {
+		r.Head.Generated = now.UTC().Truncate(time.Second)
+	}
 	if err := r.checkHead(); err != nil {
-		return err
+		return nil, err
 	}
-	files, err := r.Tree.list(ctx, append(r.Rules.Without, t.Name()))
+	files, err := r.Tree.list(ctx, r.Rules.Without)
+	if err == nil {
+		files, p.Skipped, err = r.Rules.apply(files)
+	}
+	if err == nil {
+		err = r.checkPaths(files)
+	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if files, p.Skipped, err = r.Rules.apply(files); err != nil {
-		return err
-	}
-	for _, f := range files {
-		for what, path := range map[string]string{"post_update": r.Head.PostUpdate, "rollback": r.Head.Rollback} {
-			if path != "" && strings.HasPrefix(f.Path, path+"/") {
-				return godwit.Fail(godwit.CodeUsage, nil, "the "+what+" hook "+strconv.Quote(path)+" is a folder", "name a file of the release")
-			}
-		}
-	}
-	w := manifest.NewWriter(t, r.Head)
 	next, done, err := r.Tree.open(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	err = r.contents(ctx, files, w, next, p, keep)
+	var b bytes.Buffer
+	w := manifest.NewWriter(&b, r.Head)
+	for _, f := range files {
+		if err = ctx.Err(); err == nil {
+			err = r.add(w, f, next, p, keep)
+		}
+		if err != nil {
+			break
+		}
+	}
 	if e := done(); err == nil {
 		err = e
 	}
 	if err == nil {
-		err = diskError(w.Close())
+		err = w.Close()
 	}
+	body := b.Bytes()
 	if err == nil && len(r.Key) > 0 {
-		var info os.FileInfo
-		if info, err = t.Stat(); err == nil {
-			_, err = manifest.AddHMAC(t, info.Size(), r.Key)
-		}
-		err = diskError(err)
+		body, err = manifest.AddHMAC(body, r.Key)
+	}
+	p.Manifest = sumOf(body)
+	return body, err
+}
+
+func (r *Release) add(w *manifest.Writer, f File, next func(File) (io.ReadCloser, error), p *Published, keep keeper) error {
+	content, err := next(f)
+	if err != nil {
+		return err
+	}
+	s, err := keep(content, p)
+	if e := content.Close(); err == nil {
+		err = diskError(e)
+	}
+	p.Files++
+	p.Bytes += s.Size
+	if err == nil {
+		err = w.Add(manifest.File{Entry: godwit.Entry{Path: f.Path, Mode: f.Mode, Size: s.Size, Digest: s.Digest}, CRC32: s.CRC32, HasCRC32: r.CRC32})
 	}
 	return err
 }
 
-func (r Release) contents(ctx context.Context, files []File, w *manifest.Writer, next func(File) (io.ReadCloser, error), p *Published, keep func(File, io.Reader, *Published) (sums, error)) error {
-	there := map[string]bool{}
+// checkPaths holds what the head names against the files.
+func (r *Release) checkPaths(files []File) error {
+	there := map[string]bool{"": true}
 	for _, f := range files {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		content, err := next(f)
-		if err != nil {
-			return err
-		}
-		s, err := keep(f, content, p)
-		if e := content.Close(); err == nil {
-			err = diskError(e)
-		}
-		if err == nil {
-			e := manifest.File{Entry: godwit.Entry{Path: f.Path, Mode: f.Mode, Size: s.Size, Digest: s.Digest}, CRC32: s.CRC32, HasCRC32: r.CRC32}
-			err = diskError(w.Add(e))
-		}
-		if err != nil {
-			return err
-		}
 		there[f.Path] = true
-		p.Files++
-		p.Bytes += s.Size
 	}
-	for what, path := range map[string]string{"post_update": r.Head.PostUpdate, "rollback": r.Head.Rollback} {
-		if path != "" && !there[path] {
-			return godwit.Fail(godwit.CodeUsage, nil, "the "+what+" hook "+strconv.Quote(path)+" is not one of the release's files", "check its path, or the patterns")
+	for _, hook := range []string{r.Head.PostUpdate, r.Head.Rollback} {
+		if !there[hook] {
+			return usage("the hook "+strconv.Quote(hook)+" is not one of the release's files", "check its path, or the patterns")
 		}
 	}
 	for _, path := range r.Head.Deletes {
+		if err := manifest.CheckPath(path); err != nil {
+			return err
+		}
 		if there[path] {
-			return godwit.Fail(godwit.CodeUsage, nil, strconv.Quote(path)+" is to be deleted, and is a file of the release", "leave it out of one of the two")
+			return usage(strconv.Quote(path)+" is to be deleted, and is a file of the release", "leave it out of one of the two")
 		}
 	}
 	return nil
 }
 
 // checkHead refuses what devices would refuse.
-func (r Release) checkHead() error {
-	for _, path := range r.Head.Deletes {
-		if err := manifest.CheckPath(path); err != nil {
-			return err
-		}
-	}
-	for name, s := range map[string]string{"version": r.Head.Version, "product": r.Head.Product} {
+func (r *Release) checkHead() error {
+	for _, s := range []string{r.Head.Version, r.Head.Product} {
 		if len(s) > 255 || strings.ContainsFunc(s, func(c rune) bool { return c < ' ' || c == 0x7f || c == 0xfffd }) {
-			return godwit.Fail(godwit.CodeUsage, nil, "the "+name+" must be one line of text, of at most 255 bytes", "")
+			return usage("the version and the product must be one line of text, of at most 255 bytes", "")
 		}
 	}
 	if r.Head.Version == "" {
-		return godwit.Fail(godwit.CodeUsage, nil, "the release has no version", "give --version")
+		return usage("the release has no version", "give --version")
 	}
 	return nil
 }

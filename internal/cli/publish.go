@@ -73,7 +73,8 @@ func (c *command) lines(name string) (lines []string, err error) {
 }
 
 // release turns the flags into a release. verb is the command, for messages.
-func (c *command) release(ctx context.Context, o *contents, verb string) (r publish.Release, err error) {
+func (c *command) release(ctx context.Context, o *contents, verb string) (r *publish.Release, err error) {
+	r = new(publish.Release)
 	h := &r.Head
 	h.Version, h.Product, h.Sequence, h.PostUpdate, h.Rollback = o.version, o.product, o.sequence, o.postUpdate, o.undo
 	if h.NotAfter, err = parseNotAfter(o.notAfter, verb); err != nil {
@@ -131,7 +132,7 @@ func (c *command) sign(ctx context.Context, key string) (publish.Sign, error) {
 }
 
 // skipped says which files cannot be part of a release.
-func (c *command) skipped(p publish.Published) {
+func (c *command) skipped(p *publish.Published) {
 	if n := len(p.Skipped); n > 0 {
 		names := strings.Join(p.Skipped[:min(n, 3)], ", ")
 		if n > 3 {
@@ -141,7 +142,7 @@ func (c *command) skipped(p publish.Published) {
 	}
 }
 
-func publishedFields(kind string, p publish.Published) jsontext.Fields {
+func publishedFields(kind string, p *publish.Published) jsontext.Fields {
 	return jsontext.Fields{{Name: "type", Value: kind}, {Name: "version", Value: p.Version}, {Name: "manifest", Value: p.Manifest},
 		{Name: "files", Value: p.Files}, {Name: "bytes", Value: p.Bytes}, {Name: "new_files", Value: p.New}, {Name: "new_bytes", Value: p.NewBytes},
 		{Name: "already", Value: p.Already}, {Name: "skipped", Value: p.Skipped}}
@@ -180,7 +181,7 @@ func (c *command) manifestVerb() verb {
 			if out == "" {
 				out = filepath.Join(o.from, web.ManifestName)
 			}
-			var p publish.Published
+			var p *publish.Published
 			switch {
 			case dryRun || out == "-":
 				if sign != "" && !dryRun {
@@ -189,7 +190,7 @@ func (c *command) manifestVerb() verb {
 				for _, name := range []string{out, filepath.Join(o.from, web.ManifestName)} {
 					r.Rules.Without = append(r.Rules.Without, name, name+web.Suffix)
 				}
-				p, err = publish.Preview(ctx, c.stdout, r, time.Now())
+				p, err = publish.Preview(ctx, c.stdout, r)
 				if err == nil {
 					c.skipped(p)
 				}
@@ -199,7 +200,7 @@ func (c *command) manifestVerb() verb {
 					return err
 				}
 			}
-			if p, err = publish.Manifest(ctx, out, r, time.Now()); err != nil {
+			if p, err = publish.Manifest(ctx, out, r); err != nil {
 				return err
 			}
 			c.skipped(p)
@@ -293,7 +294,7 @@ func (c *command) publish(ctx context.Context, o *contents, ch *channelFlags, ou
 	orders.Sign, orders.Key = r.Sign, r.Key
 	p := c.printer()
 	if assets != "" {
-		done, err := publish.Assets(ctx, assets, r, time.Now())
+		done, err := publish.Manifest(ctx, filepath.Join(assets, web.ManifestName), r)
 		if err != nil {
 			return err
 		}
@@ -320,13 +321,17 @@ func (c *command) publish(ctx context.Context, o *contents, ch *channelFlags, ou
 	if ch.name == "" {
 		return nil
 	}
-	before, after, err := folder.SetChannel(ctx, done, orders)
+	before, after, err := folder.SetChannel(ctx, done, &orders)
 	if err != nil {
 		return err
 	}
+	was := ""
+	if before != nil {
+		was = before.Release
+	}
 	p.Emit(jsontext.Fields{{Name: "type", Value: "channel"}, {Name: "action", Value: "set"}, {Name: "name", Value: after.Name},
 		{Name: "sequence", Value: int64(after.Sequence)}, {Name: "release", Value: after.Release}, {Name: "rollout", Value: after.Rollout}}.
-		With("before", before.Release).With("rollback_to", after.RollbackTo).With("halt", after.Halt).With("not_after", stamp(after.NotAfter)))
+		With("before", was).With("rollback_to", after.RollbackTo).With("halt", after.Halt).With("not_after", stamp(after.NotAfter)))
 	p.Printf("channel %s, number %d: %s%s\n", after.Name, after.Sequence, after.Release, channelWords(after))
 	return nil
 }
@@ -363,7 +368,7 @@ func (ch *channelFlags) orders() (o publish.Orders, err error) {
 }
 
 // channelWords says how a channel's release goes out.
-func channelWords(ch manifest.Channel) (s string) {
+func channelWords(ch *manifest.Channel) (s string) {
 	switch {
 	case ch.Halt != "":
 		return ", halted: " + ch.Halt
