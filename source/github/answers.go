@@ -165,6 +165,13 @@ func (r *rate) see(h http1.Header) {
 	}
 }
 
+// usedUp takes note that the host answers no more.
+func (r *rate) usedUp() {
+	r.load()
+	r.changed = r.changed || r.remaining != 0
+	r.remaining = 0
+}
+
 func (r *rate) load() {
 	if r.loaded {
 		return

@@ -123,8 +123,8 @@ func (s *Source) get(ctx context.Context, r webclient.Request) (*webclient.Answe
 	}
 	a, err := s.web.Get(ctx, r)
 	if err != nil {
-		if godwit.CodeOf(err) == godwit.CodeRetryAfter {
-			s.rate.remaining = 0
+		if godwit.CodeOf(err) == godwit.CodeRetryAfter && origin == s.origin {
+			s.rate.usedUp()
 		}
 		return nil, err
 	}

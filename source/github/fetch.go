@@ -43,6 +43,10 @@ func (s *Source) Fetch(ctx context.Context, d godwit.Described, want godwit.List
 		}
 		job := fetch{s: s, e: &e, commit: d.Commit, buf: buf, base: done, total: total}
 		if err := job.run(ctx, into); err != nil {
+			if code := godwit.CodeOf(err); isBlob(e.Digest) && (code == godwit.CodeBadObject || code == godwit.CodeLimit) {
+				// Ids of trees say nothing of sizes: these may have been wrong.
+				s.dropFiles(treePrefix)
+			}
 			return err
 		}
 		done += max(job.at, 0)

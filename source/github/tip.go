@@ -142,7 +142,8 @@ func (s *Source) exact(ctx context.Context, name, key string) (godwit.Tip, error
 
 // refs reads a list of references: GitHub's "git-ref", Gitea's "Reference".
 func refs(a *webclient.Answer, fn func(ref, kind, id string) error) error {
-	j := jsontext.NewReader(a.Body, jsontext.Limits{})
+	const most = 16 << 20 // about 50,000 of GitHub's
+	j := jsontext.NewReader(a.Body, jsontext.Limits{Bytes: most})
 	if err := begin(j, jsontext.Array); err != nil {
 		return err
 	}

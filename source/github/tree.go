@@ -40,6 +40,7 @@ func (s *Source) listTree(ctx context.Context, root string) (godwit.Listing, err
 	if err := vfs.MkdirAll(fsys, folder); err != nil {
 		return nil, diskError(err)
 	}
+	s.answers.save() // there was no folder for them before the first release
 	name, title := folder+"/"+treePrefix+root, listingTitle+id.Format().String()+"\n"
 	if !sound(fsys, name, title) {
 		s.dropFiles(treePrefix, levelPrefix)

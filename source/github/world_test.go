@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -138,7 +139,21 @@ func (w *world) update() (godwit.Described, error) {
 	if err == nil {
 		err = s.Fetch(w.Context(), d, d.Listing, &w.device)
 	}
+	if d.Statement.Form != godwit.FileStatement {
+		s.Close()
+	}
 	return d, err
+}
+
+// forget empties the state folder.
+func (w *world) forget() {
+	w.Helper()
+	list, _ := filepath.Glob(filepath.Join(w.home, "api", "*"))
+	for _, name := range list {
+		if err := os.Remove(name); err != nil {
+			w.Fatal(err)
+		}
+	}
 }
 
 func (w *world) describe(s *Source) (godwit.Described, error) {
@@ -271,3 +286,29 @@ func (w *world) before(part string, fn http.HandlerFunc) {
 		}
 	}
 }
+
+// lie replaces a text in the host's answers to requests whose path has a part.
+func (w *world) lie(part, old, new string) {
+	w.host.Wrap = func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+		if !strings.Contains(r.URL.RequestURI(), part) {
+			next.ServeHTTP(rw, r)
+			return
+		}
+		rec := httptest.NewRecorder()
+		next.ServeHTTP(rec, r)
+		b := bytes.ReplaceAll(rec.Body.Bytes(), []byte(old), []byte(new))
+		for k, v := range rec.Header() {
+			rw.Header()[k] = v
+		}
+		rw.Header().Set("Content-Length", fmt.Sprint(len(b)))
+		rw.WriteHeader(rec.Code)
+		rw.Write(b)
+	}
+}
+
+// answer gives a fixed answer to requests whose path has a part.
+func (w *world) answer(part, text string) {
+	w.before(part, func(rw http.ResponseWriter, r *http.Request) { io.WriteString(rw, text) })
+}
+
+var time1 = time.Unix(1_800_000_000, 0)
