@@ -216,7 +216,7 @@ func TestTagRefuses(t *testing.T) {
 		{"over already", func(n *NewTag) *Repository { n.NotAfter = time.Now().Add(-time.Hour); return r }, godwit.CodeUsage, "over already"},
 		{"message with a signature", func(n *NewTag) *Repository { n.Message = "x\n" + sshsig.Begin; return r }, godwit.CodeUsage, "signature"},
 		{"product of two lines", func(n *NewTag) *Repository { n.Product = "station\nTree: 0"; return r }, godwit.CodeUsage, "cannot be the value of Product"},
-		{"no such key", func(n *NewTag) *Repository { return d.at("one", "nobody") }, godwit.CodeUsage, "nobody cannot be read"},
+		{"no such key", func(n *NewTag) *Repository { return d.at("one", "nobody") }, godwit.CodeUsage, "nobody cannot be read or made: open"},
 		{"not a key", func(n *NewTag) *Repository { return d.at("one", "gitconfig") }, godwit.CodeFailed, "ssh-keygen cannot sign with"},
 		{"untracked file", func(n *NewTag) *Repository { d.write("one/stray", ""); return r }, godwit.CodeRefused, "not committed: ?? stray"},
 		{"changed file", func(n *NewTag) *Repository { os.Remove(d.path("one/stray")); d.write("one/a.txt", "changed"); return r }, godwit.CodeRefused, "not committed: M a.txt"},
@@ -389,7 +389,7 @@ func TestKeys(t *testing.T) {
 			}
 		}
 	}
-	for name, want := range map[string]string{"alice": "exists already", "none/x": "cannot be made"} {
+	for name, want := range map[string]string{"alice": "exists already", "alice/x": "cannot be read or made"} {
 		if _, err := NewKey(ctx, d.path(name), "a@b", false, nil, io.Discard); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -84,10 +84,10 @@ func isPublicKey(s string) bool {
 
 func keyError(name string, err error) error {
 	hint := "`godwit keygen` makes a key"
-	if errors.Is(err, fs.ErrPermission) {
-		hint = "run it as the user who owns the key"
+	if !errors.Is(err, fs.ErrNotExist) {
+		hint = "look whether you may read and write there"
 	}
-	return godwit.Fail(godwit.CodeUsage, err, "the key "+name+" cannot be read", hint)
+	return godwit.Fail(godwit.CodeUsage, err, "the key "+name+" cannot be read or made", hint)
 }
 
 // sshKeygenError words a failure of ssh-keygen.
@@ -153,8 +153,9 @@ type Keypair struct {
 	Line string
 }
 
-// NewKey makes an Ed25519 key in file, which must not exist. ssh-keygen asks for
-// a passphrase on the terminal, unless it is told that there is none.
+// NewKey makes an Ed25519 key in file, which must not exist, and its folder if
+// need be. ssh-keygen asks for a passphrase on the terminal, unless it is told
+// that there is none.
 func NewKey(ctx context.Context, file, principal string, passphrase bool, stdin io.Reader, stderr io.Writer) (Keypair, error) {
 	k := Keypair{File: file}
 	if principal == "" || strings.ContainsAny(principal, " \t\r\n\",*?!#") {
@@ -164,6 +165,9 @@ func NewKey(ctx context.Context, file, principal string, passphrase bool, stdin 
 		if _, err := os.Lstat(name); err == nil {
 			return k, godwit.Fail(godwit.CodeUsage, nil, name+" exists already", "use that key, or another name")
 		}
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return k, keyError(file, err)
 	}
 	args := []string{"-q", "-t", "ed25519", "-C", principal, "-f", file}
 	if !passphrase {

@@ -43,7 +43,7 @@ func (r *Repository) Tag(ctx context.Context, n NewTag) (Tagged, error) {
 	}
 	commit, err := r.git(ctx, nil, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
 	if err != nil {
-		return done, godwit.Fail(godwit.CodeUsage, err, "there is no commit to release", "commit first")
+		return done, godwit.Fail(godwit.CodeUsage, nil, "there is no commit to release", "commit first")
 	}
 	tree, err := r.git(ctx, nil, "rev-parse", commit+"^{tree}")
 	if err != nil {

@@ -52,9 +52,6 @@ func (c *command) keygenVerb() verb {
 					return usageText("there is no home folder for the key: name a FILE", "keygen")
 				}
 				file = filepath.Join(home, ".ssh", "godwit_ed25519")
-				if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-					return err
-				}
 			}
 			if principal == "" {
 				principal = author.Self(ctx, c.getenv)

@@ -2,8 +2,8 @@
 // the parts of an update together, and words what comes of it. Everything that
 // an update does is in the packages below.
 //
-// Invariant: no command changes anything outside tree.root, but for what hooks
-// and restarts do, and the file that init writes.
+// Invariant: no command of a device changes anything outside tree.root, but for
+// what hooks and restarts do, and the file that init writes.
 package cli
 
 import (
