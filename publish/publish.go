@@ -52,6 +52,7 @@ type Folder struct {
 // A Published tells what became of a release.
 type Published struct {
 	Version  string
+	Product  string
 	Manifest string // the SHA-256 of its manifest
 	Files    int
 	Bytes    int64 // of the files
@@ -88,7 +89,7 @@ func (f Folder) Publish(ctx context.Context, r *Release) (*Published, error) {
 		if old.body == nil {
 			return p, usage("the folder has no release "+strconv.Quote(p.Version), "give --rev or --from, to publish it")
 		}
-		p.Already, p.Files, p.Manifest = true, old.Files, sumOf(old.body)
+		p.Already, p.Product, p.Files, p.Manifest = true, old.Product, old.Files, sumOf(old.body)
 		return p, nil
 	}
 	latest, err := readManifest(filepath.Join(f.Dir, web.ManifestName))

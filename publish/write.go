@@ -75,7 +75,7 @@ func (r *Release) compose(ctx context.Context, p *Published, now time.Time, keep
 	if err == nil && len(r.Key) > 0 {
 		body, err = manifest.AddHMAC(body, r.Key)
 	}
-	p.Manifest = sumOf(body)
+	p.Product, p.Manifest = r.Head.Product, sumOf(body)
 	return body, err
 }
 

@@ -131,8 +131,11 @@ func (c *command) sign(ctx context.Context, key string) (publish.Sign, error) {
 	return func(ctx context.Context, message []byte) ([]byte, error) { return s.Sign(ctx, "godwit", message) }, err
 }
 
-// skipped says which files cannot be part of a release.
-func (c *command) skipped(p *publish.Published) {
+// made says what may be a mistake in a release.
+func (c *command) made(r *publish.Release, p *publish.Published) {
+	if r.Sign != nil && p.Product == "" {
+		c.printer().Warn("the release does not say which product it is for, and devices that ask for one refuse it: give --product")
+	}
 	if n := len(p.Skipped); n > 0 {
 		names := strings.Join(p.Skipped[:min(n, 3)], ", ")
 		if n > 3 {
@@ -192,7 +195,7 @@ func (c *command) manifestVerb() verb {
 				}
 				p, err = publish.Preview(ctx, c.stdout, r)
 				if err == nil {
-					c.skipped(p)
+					c.made(r, p)
 				}
 				return err
 			case sign != "":
@@ -203,7 +206,7 @@ func (c *command) manifestVerb() verb {
 			if p, err = publish.Manifest(ctx, out, r); err != nil {
 				return err
 			}
-			c.skipped(p)
+			c.made(r, p)
 			c.printer().Emit(append(publishedFields("manifest", p), jsontext.Field{Name: "out", Value: out}))
 			c.printer().Printf("%s: %s, %d files of %s\n", out, p.Version, p.Files, plan.Bytes(p.Bytes))
 			return nil
@@ -298,7 +301,7 @@ func (c *command) publish(ctx context.Context, o *contents, ch *channelFlags, ou
 		if err != nil {
 			return err
 		}
-		c.skipped(done)
+		c.made(r, done)
 		p.Emit(publishedFields("assets", done))
 		p.Printf("%s: %s, %d files of %s\n", filepath.Join(assets, web.ManifestName), done.Version, done.Files, plan.Bytes(done.Bytes))
 	}
@@ -310,7 +313,7 @@ func (c *command) publish(ctx context.Context, o *contents, ch *channelFlags, ou
 	if err != nil {
 		return err
 	}
-	c.skipped(done)
+	c.made(r, done)
 	p.Emit(publishedFields("published", done))
 	switch {
 	case !done.Already:
