@@ -7,10 +7,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/godwit-ota/godwit"
 	"github.com/godwit-ota/godwit/author"
 	"github.com/godwit-ota/godwit/config"
+	"github.com/godwit-ota/godwit/gate"
 	"github.com/godwit-ota/godwit/internal/jsontext"
 	"github.com/godwit-ota/godwit/source/dir"
 	"github.com/godwit-ota/godwit/source/web"
@@ -93,11 +95,20 @@ func (c *command) accepted(v godwit.Verified) {
 	c.printer().Printf("a device takes %s, unless it has a newer one\n", named(v.Version, v.Commit))
 }
 
-// ordered says the verdict on a channel.
-func (c *command) ordered(o godwit.Orders) {
-	c.printer().Emit(jsontext.Fields{{Name: "type", Value: "verdict"}, {Name: "channel", Value: o.Channel}, {Name: "sequence", Value: int64(o.Sequence)},
-		{Name: "release", Value: o.Release}, {Name: "commit", Value: o.Commit}})
-	c.printer().Printf("a device follows the channel %s to %s\n", o.Channel, named(o.Release, o.Commit))
+// ordered says the verdict on a channel, whoever the device is.
+func (c *command) ordered(o godwit.Orders) error {
+	late := gate.Decide(godwit.Orders{Channel: o.Channel, Rollout: 100, NotAfter: o.NotAfter}, gate.Device{}, time.Now(), false)
+	if err := c.step("fresh", "it has not expired", late); err != nil {
+		return err
+	}
+	p := c.printer()
+	p.Emit(jsontext.Fields{{Name: "type", Value: "verdict"}, {Name: "channel", Value: o.Channel}, {Name: "sequence", Value: int64(o.Sequence)},
+		{Name: "release", Value: o.Release}, {Name: "commit", Value: o.Commit}}.With("halt", o.Halt))
+	p.Printf("a device follows the channel %s to %s\n", o.Channel, named(o.Release, o.Commit))
+	if o.Halt != "" {
+		p.Printf("but not now: it was halted: %s\n", o.Halt)
+	}
+	return nil
 }
 
 func (c *command) judgeTag(ctx context.Context, g *trust.Gate, name string) error {
@@ -117,8 +128,7 @@ func (c *command) judgeTag(ctx context.Context, g *trust.Gate, name string) erro
 		if err := c.step("commit", "it is set for the commit of "+o.Release, sameCommit(ctx, r, o)); err != nil {
 			return err
 		}
-		c.ordered(o)
-		return nil
+		return c.ordered(o)
 	}
 	v, err := g.Admit(ctx, rel, godwit.Memory{})
 	if err != nil {
@@ -168,10 +178,10 @@ func (c *command) judgeFile(ctx context.Context, g *trust.Gate, name string) err
 				channel = strings.TrimSuffix(strings.TrimPrefix(base, "channel-"), ".json")
 			}
 			o, err := g.Orders(ctx, st, godwit.Tip{Ref: "channel/" + channel, Channel: "1"}, godwit.Memory{})
-			if err == nil {
-				c.ordered(o)
+			if err != nil {
+				return err
 			}
-			return err
+			return c.ordered(o)
 		}
 	}
 	v, err := g.Admit(ctx, godwit.Release{Tip: godwit.Tip{Ref: web.ManifestName}, Statement: st}, godwit.Memory{})
@@ -227,7 +237,9 @@ func (c *command) judgeFolder(ctx context.Context, g *trust.Gate, name string) e
 		if o.Commit != tip.Commit {
 			return c.step("manifest", "", godwit.Fail(godwit.CodeWrongName, nil, "the channel is set for the manifest "+short(o.Commit)+", and that of "+o.Release+" is "+short(tip.Commit), "set the channel again"))
 		}
-		c.ordered(o)
+		if err := c.ordered(o); err != nil {
+			return err
+		}
 	}
 	rel, err := src.Release(ctx, tip)
 	if err != nil {

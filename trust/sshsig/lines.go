@@ -11,7 +11,7 @@ import (
 )
 
 // A List opens a list of keys. A nil List, or one that gives nil, is no list at
-// all.
+// all. Errors without a code become CodeIO.
 type List func() (io.ReadCloser, error)
 
 // maxLine is the length of the longest line of a list, in bytes. A 16384-bit
@@ -34,6 +34,9 @@ func (l List) open(name string) (*list, error) {
 	}
 	f, err := l()
 	if err != nil {
+		if godwit.CodeOf(err) != godwit.CodeFailed {
+			return nil, err // it says itself what is wrong
+		}
 		return nil, unreadable(name, err)
 	}
 	if f == nil {
