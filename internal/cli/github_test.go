@@ -86,13 +86,13 @@ func startGitHub(ts *testscript.TestScript, neg bool, args []string) {
 			return
 		}
 		defer out.Close()
-		w.WriteHeader(http.StatusOK)
-		in, _, err := http.NewResponseController(w).Hijack()
+		in, early, err := http.NewResponseController(w).Hijack()
 		if err != nil {
 			return
 		}
 		defer in.Close()
-		go io.Copy(out, in)
+		io.WriteString(in, "HTTP/1.1 200 Connection established\r\n\r\n")
+		go io.Copy(out, early)
 		io.Copy(in, out)
 	}))
 	ts.Defer(proxy.Close)
