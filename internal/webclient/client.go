@@ -48,7 +48,8 @@ type Client struct {
 	pauses Pauses
 }
 
-const maxRedirects = 5
+// MaxRedirects is how many are followed for one request.
+const MaxRedirects = 5
 
 // New returns a Client. It reads the file with certificate authorities but does
 // not connect.
@@ -179,14 +180,14 @@ func (c *Client) follow(ctx context.Context, r *Request) (*Answer, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !isRedirect(resp.StatusCode) {
+		if !IsRedirect(resp.StatusCode) {
 			return c.answer(ctx, r, resp, moved)
 		}
 		resp.Body.Close()
-		if hops == maxRedirects {
-			return nil, redirectError(req.URL, "from place to place without end")
+		if hops == MaxRedirects {
+			return nil, RedirectError(req.URL, "from place to place without end")
 		}
-		next, err := redirect(req.URL, resp)
+		next, err := Redirect(req.URL, resp)
 		if err != nil {
 			return nil, err
 		}
@@ -263,7 +264,7 @@ func (c *Client) answer(ctx context.Context, r *Request, resp *http1.Response, m
 	if a.Status == http1.StatusPartialContent {
 		content = true
 		var ok bool
-		if a.Offset, a.Size, ok = contentRange(resp.Header.Get("Content-Range")); !ok || r.Offset == 0 {
+		if a.Offset, a.Size, ok = ContentRange(resp.Header.Get("Content-Range")); !ok || r.Offset == 0 {
 			a.Body.Close()
 			return nil, godwit.Fail(godwit.CodeProtocol, nil, a.Body.host+" sends a part that was not asked for", "try again later; a proxy may be in the way")
 		}
@@ -279,9 +280,9 @@ func (c *Client) answer(ctx context.Context, r *Request, resp *http1.Response, m
 	return a, nil
 }
 
-// contentRange reads where a part begins, and the size of the whole or -1
+// ContentRange reads where a part begins, and the size of the whole or -1
 // (RFC 9110, 14.4).
-func contentRange(s string) (from, size int64, ok bool) {
+func ContentRange(s string) (from, size int64, ok bool) {
 	s, ok = strings.CutPrefix(s, "bytes ")
 	span, total, slash := strings.Cut(s, "/")
 	first, last, dash := strings.Cut(span, "-")

@@ -454,22 +454,38 @@ func FuzzContentRange(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		from, size, ok := contentRange(s)
+		from, size, ok := ContentRange(s)
 		if ok && (from < 0 || size != -1 && from >= size) {
 			t.Errorf("%q: from %d of %d", s, from, size)
 		}
 	})
 }
 
+func FuzzRetryAfter(f *testing.F) {
+	for _, s := range []string{"120", "0", "-1", "1e3", "Fri, 31 Dec 1999 23:59:59 GMT", "Friday, 31-Dec-99 23:59:59 GMT", "99999999999999999999", " 5 ", ""} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if d, ok := parseRetryAfter(s, time.Unix(1_800_000_000, 0)); ok && (d < 0 || d > longestPause) {
+			t.Fatalf("%q: %s", s, d)
+		}
+	})
+}
+
 func FuzzPauses(f *testing.F) {
 	n := NewNote(pauseTitle)
-	n.Add("host:443", "100 200")
-	f.Add(n.Bytes())
-	f.Add([]byte("godwit retry-after 1\nsum 0\n"))
-	f.Fuzz(func(t *testing.T, b []byte) {
+	n.Add("host:443", "1800000000 1800000600")
+	f.Add(n.Bytes(), false)
+	f.Add([]byte("godwit retry-after 1\nhost:1 1800000000 1800000600"), true)
+	f.Add([]byte{}, false)
+	f.Fuzz(func(t *testing.T, b []byte, seal bool) {
+		if seal {
+			// A right sum, so that what is behind it is reached.
+			b = NewNote(string(b)).Bytes()
+		}
 		for _, p := range parsePauses(b) {
 			if d := p.until.Sub(p.set); d <= 0 || d > longestPause+time.Second {
-				t.Errorf("a pause of %v", d)
+				t.Fatal(d)
 			}
 		}
 	})

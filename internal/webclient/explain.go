@@ -24,7 +24,8 @@ func Stopped(ctx context.Context) error {
 	return godwit.Fail(godwit.CodeFailed, ctx.Err(), "stopped", "")
 }
 
-func timedOut(host string, cause error) error {
+// TimedOut is the error of a host that took too long.
+func TimedOut(host string, cause error) error {
 	return godwit.Fail(godwit.CodeTimeout, cause, host+" took too long to answer",
 		"try again; on a slow link set a larger source.timeout")
 }
@@ -59,7 +60,7 @@ func Explain(ctx context.Context, host string, now time.Time, err error) error {
 	}
 	var timeout net.Error
 	if errors.As(err, &timeout) && timeout.Timeout() || os.IsTimeout(err) {
-		return timedOut(host, err)
+		return TimedOut(host, err)
 	}
 	var dns *net.DNSError
 	text, hint := "the connection to "+host+" broke", "try again"

@@ -55,7 +55,7 @@ func (n Network) Transport(count *Traffic) (*http1.Transport, error) {
 			if err != nil {
 				return nil, err
 			}
-			return NewPatientConn(c, n.IdleTimeout, n.MinRate), nil
+			return &patientConn{c, Patience{Idle: n.IdleTimeout, MinRate: n.MinRate}}, nil
 		},
 		Wrap:                func(c net.Conn) net.Conn { return &countedConn{c, count} },
 		TLSClientConfig:     secure,
@@ -138,43 +138,40 @@ func (c *countedConn) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// A patience says how long silence is borne. There is no limit on a whole
+// A Patience says how long silence is borne. There is no limit on a whole
 // exchange: a large one over a slow link takes as long as it takes.
-type patience struct {
-	idle    time.Duration // without any byte
-	minRate int64         // bytes a second, over ten times idle
+type Patience struct {
+	Idle    time.Duration // without any byte
+	MinRate int           // bytes a second, over ten times Idle
 
 	// Time spent waiting, and what came, since the window began.
 	waited   time.Duration
 	received int64
 }
 
-// note takes in a read of n bytes that took some time, and fails when the
+// Note takes in a read of n bytes that took some time, and fails when the
 // other side has been sending next to nothing for long.
-func (p *patience) note(took time.Duration, n int) error {
+func (p *Patience) Note(took time.Duration, n int) error {
 	p.waited += took
 	p.received += int64(n)
-	span := 10 * p.idle
+	span := 10 * p.Idle
 	if p.waited < span {
 		return nil
 	}
-	if p.received < int64(span.Seconds()*float64(p.minRate)) {
+	if p.received < int64(span.Seconds()*float64(p.MinRate)) {
 		return errTrickle{p.received, p.waited}
 	}
 	p.waited, p.received = 0, 0
 	return nil
 }
 
-// A PatientConn fails when the other side is silent for too long.
-type PatientConn struct {
-	net.Conn
-	patience
-}
+// Silence is the error of another side that said nothing for so long.
+func Silence(host string, idle time.Duration) error { return TimedOut(host, errIdle(idle)) }
 
-// NewPatientConn bears silence for idle, and less than minRate bytes a second
-// for ten times as long.
-func NewPatientConn(c net.Conn, idle time.Duration, minRate int) *PatientConn {
-	return &PatientConn{c, patience{idle: idle, minRate: int64(minRate)}}
+// A patientConn fails when the other side is silent for too long.
+type patientConn struct {
+	net.Conn
+	Patience
 }
 
 // errIdle and errTrickle replace the deadline errors of the operating system.
@@ -197,32 +194,32 @@ func (e errTrickle) Error() string {
 func (errTrickle) Timeout() bool   { return true }
 func (errTrickle) Temporary() bool { return true }
 
-func (c *PatientConn) Read(b []byte) (int, error) {
+func (c *patientConn) Read(b []byte) (int, error) {
 	began := time.Now()
-	c.Conn.SetReadDeadline(began.Add(c.idle))
+	c.Conn.SetReadDeadline(began.Add(c.Idle))
 	n, err := c.Conn.Read(b)
 	if err != nil {
 		if os.IsTimeout(err) {
-			err = errIdle(c.idle)
+			err = errIdle(c.Idle)
 		}
 		return n, err
 	}
-	return n, c.note(time.Since(began), n)
+	return n, c.Note(time.Since(began), n)
 }
 
 // Write also gives a Read that already waits its full time again: on a
 // connection that was kept open it began before there was anything to answer.
-func (c *PatientConn) Write(b []byte) (int, error) {
-	c.Conn.SetDeadline(time.Now().Add(c.idle))
+func (c *patientConn) Write(b []byte) (int, error) {
+	c.Conn.SetDeadline(time.Now().Add(c.Idle))
 	n, err := c.Conn.Write(b)
 	if os.IsTimeout(err) {
-		err = errIdle(c.idle)
+		err = errIdle(c.Idle)
 	}
 	return n, err
 }
 
 // CloseWrite lets a shutdown through to TCP where there is one.
-func (c *PatientConn) CloseWrite() error {
+func (c *patientConn) CloseWrite() error {
 	if w, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return w.CloseWrite()
 	}

@@ -9,7 +9,8 @@ import (
 	"github.com/godwit-ota/godwit/internal/http1"
 )
 
-func isRedirect(status int) bool {
+// IsRedirect reports whether a status leads elsewhere.
+func IsRedirect(status int) bool {
 	switch status {
 	case http1.StatusMovedPermanently, http1.StatusFound, http1.StatusSeeOther, http1.StatusTemporaryRedirect, http1.StatusPermanentRedirect:
 		return true
@@ -17,24 +18,25 @@ func isRedirect(status int) bool {
 	return false
 }
 
-// redirect gives the URL that an answer leads to.
-func redirect(from *url.URL, resp *http1.Response) (*url.URL, error) {
+// Redirect gives the URL that an answer leads to, if it is one to follow.
+func Redirect(from *url.URL, resp *http1.Response) (*url.URL, error) {
 	to, err := resp.Location()
 	switch {
 	case err != nil:
-		return nil, redirectError(from, "away without saying where")
+		return nil, RedirectError(from, "away without saying where")
 	case to.Scheme != "http" && to.Scheme != "https" || to.Host == "":
-		return nil, redirectError(from, "to "+shown(to.String())+", which is not a web address")
+		return nil, RedirectError(from, "to "+shown(to.String())+", which is not a web address")
 	case to.User != nil:
-		return nil, redirectError(from, "to a URL with credentials in it")
+		return nil, RedirectError(from, "to a URL with credentials in it")
 	case from.Scheme == "https" && to.Scheme == "http":
-		return nil, redirectError(from, "from https to plain http at "+to.Hostname())
+		return nil, RedirectError(from, "from https to plain http at "+to.Hostname())
 	}
 	to.Fragment = ""
 	return to, nil
 }
 
-func redirectError(from *url.URL, where string) error {
+// RedirectError is the error of a redirect that is not followed.
+func RedirectError(from *url.URL, where string) error {
 	return godwit.Fail(godwit.CodeRedirect, nil, from.Hostname()+" sends us "+where,
 		"if that is a log-in page of the network, log in; otherwise check section source, or ask whoever runs the host")
 }

@@ -9,7 +9,6 @@ import (
 	"hash"
 	"io"
 	"io/fs"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/godwit-ota/godwit"
 	"github.com/godwit-ota/godwit/internal/http1"
+	"github.com/godwit-ota/godwit/internal/webclient"
 )
 
 // A Partial is the file into which an object is downloaded. What is in it when
@@ -32,9 +32,8 @@ type Partial interface {
 const (
 	// maxCuts is how often a download goes on after it was cut without having
 	// come further than before.
-	maxCuts      = 3
-	maxRedirects = 5
-	copySize     = 16 << 10
+	maxCuts  = 3
+	copySize = 16 << 10
 )
 
 // Download makes part the content that p names. progress, if not nil, is
@@ -278,23 +277,11 @@ func (d *download) get(ctx context.Context, a *action) error {
 	}
 }
 
-// continues checks a Content-Range (RFC 9110, 14.4): does the answer begin
-// where the download stands, and is it of a content of the right length?
+// continues checks a Content-Range: does the answer begin where the download
+// stands, and is it of a content of the right length?
 func (d *download) continues(s string) bool {
-	s, ok := strings.CutPrefix(s, "bytes ")
-	span, total, slash := strings.Cut(s, "/")
-	from, to, dash := strings.Cut(span, "-")
-	if !ok || !slash || !dash {
-		return false
-	}
-	a, ok1 := parseSize(from)
-	b, ok2 := parseSize(to)
-	if total != "*" {
-		if n, ok := parseSize(total); !ok || n != d.p.Size {
-			return false
-		}
-	}
-	return ok1 && ok2 && a == d.at && a <= b && b < d.p.Size
+	from, size, ok := webclient.ContentRange(s)
+	return ok && from == d.at && (size < 0 || size == d.p.Size)
 }
 
 // request sends a GET, and follows redirects. What the LFS server said to send
@@ -308,9 +295,9 @@ func (d *download) request(ctx context.Context, a *action) (*http1.Response, err
 			return nil, godwit.Fail(godwit.CodeProtocol, nil, "the address of the LFS object "+short(d.p.OID)+" is not one", "the LFS server must be repaired")
 		}
 		if hops == 0 {
-			origin = originOf(r.URL)
+			origin = webclient.OriginOf(r.URL)
 		}
-		if originOf(r.URL) == origin {
+		if webclient.OriginOf(r.URL) == origin {
 			for k, v := range a.header {
 				setHeader(r, k, v)
 			}
@@ -324,35 +311,19 @@ func (d *download) request(ctx context.Context, a *action) (*http1.Response, err
 			return nil, err
 		}
 		resp.Request = r
-		switch resp.StatusCode {
-		case http1.StatusMovedPermanently, http1.StatusFound, http1.StatusSeeOther, http1.StatusTemporaryRedirect, http1.StatusPermanentRedirect:
-		default:
+		if !webclient.IsRedirect(resp.StatusCode) {
 			return resp, nil
 		}
 		resp.Body.Close()
-		where, err := resp.Location()
-		switch {
-		case err != nil || where.Scheme != "http" && where.Scheme != "https" || where.Host == "" || where.User != nil:
-			return nil, redirectError(d.p, r.URL, "somewhere that is not a web address")
-		case r.URL.Scheme == "https" && where.Scheme == "http":
-			return nil, redirectError(d.p, r.URL, "from https to plain http")
-		case hops == maxRedirects:
-			return nil, redirectError(d.p, r.URL, "from place to place without end")
+		where, err := webclient.Redirect(r.URL, resp)
+		if err == nil && hops == webclient.MaxRedirects {
+			err = webclient.RedirectError(r.URL, "from place to place without end")
+		}
+		if err != nil {
+			return nil, godwit.Fail(godwit.CodeRedirect, err, "the LFS object "+short(d.p.OID)+" cannot be downloaded", "the LFS server or its storage must be set up again")
 		}
 		at = where.String()
 	}
-}
-
-func redirectError(p Pointer, from *url.URL, where string) error {
-	return godwit.Fail(godwit.CodeRedirect, nil, from.Hostname()+" sends us for the LFS object "+short(p.OID)+" "+where, "the LFS server or its storage must be set up again")
-}
-
-func originOf(u *url.URL) string {
-	port := u.Port()
-	if port == "" {
-		port = u.Scheme
-	}
-	return u.Scheme + "://" + strings.ToLower(u.Hostname()) + ":" + port
 }
 
 // local takes the object from a folder, as git-lfs keeps it.

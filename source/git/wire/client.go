@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/godwit-ota/godwit"
+	"github.com/godwit-ota/godwit/internal/webclient"
 )
 
 // A Config says where a repository is and how to talk to its host. Only URL is
@@ -57,7 +58,7 @@ type Client struct {
 	cfg   Config
 	at    location
 	t     transport
-	count traffic
+	count webclient.Traffic
 	side  *httpTransport // for LFS beside a repository that is not on HTTP
 
 	caps   Capabilities
@@ -146,7 +147,7 @@ func (c *Client) Close() error {
 // Transferred is the number of bytes sent and received so far, with the headers
 // of HTTP but without what TLS, SSH and proxies add.
 func (c *Client) Transferred() (sent, received int64) {
-	return c.count.sent.Load(), c.count.received.Load()
+	return c.count.Sent(), c.count.Received()
 }
 
 // URL is the repository's, without credentials.
@@ -207,7 +208,7 @@ func (c *Client) attempts(ctx context.Context, fn func() error) error {
 		c.cfg.Events.Say(godwit.StageCheck, godwit.Debug, "again in "+wait.String()+": "+err.Error())
 		select {
 		case <-ctx.Done():
-			return stopped(ctx)
+			return webclient.Stopped(ctx)
 		case <-time.After(wait):
 		}
 		wait = min(2*wait, time.Minute)

@@ -2,19 +2,16 @@ package wire
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"io"
-	"net"
 	"os"
 	"strconv"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/godwit-ota/godwit"
 	"github.com/godwit-ota/godwit/internal/http1"
+	"github.com/godwit-ota/godwit/internal/webclient"
 )
 
 // explain puts any error of an exchange into a godwit.Error.
@@ -27,7 +24,7 @@ func (c *Client) explain(ctx context.Context, err error) error {
 		return caller.err
 	}
 	if ctx.Err() != nil {
-		return stopped(ctx)
+		return webclient.Stopped(ctx)
 	}
 	var known *godwit.Error
 	if errors.As(err, &known) {
@@ -53,13 +50,6 @@ func (c *Client) name() string {
 		return c.at.path
 	}
 	return c.at.host
-}
-
-func stopped(ctx context.Context) error {
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return godwit.Fail(godwit.CodeTimeout, ctx.Err(), "the time for talking to the Git host is over", "try again later")
-	}
-	return godwit.Fail(godwit.CodeFailed, ctx.Err(), "stopped", "")
 }
 
 // explainRemote finds the meaning of what a server says before it gives up.
@@ -89,99 +79,12 @@ func (c *Client) explainRemote(e *remoteError) error {
 	return godwit.Fail(godwit.CodeProtocol, e, "the Git host gave up", "its words may tell more; try again later")
 }
 
-// explainNetwork finds the meaning of an error from below HTTP.
-func explainNetwork(ctx context.Context, host string, now time.Time, err error) error {
-	if ctx.Err() != nil {
-		return stopped(ctx)
-	}
-	var known *godwit.Error
-	if errors.As(err, &known) {
-		return err
-	}
-	var (
-		proxy   *http1.ProxyError
-		answer  *http1.ProtocolError
-		request *http1.RequestError
-	)
-	switch {
-	case errors.As(err, &proxy) && proxy.StatusCode == http1.StatusProxyAuthRequired:
-		return askedByProxy(err)
-	case errors.As(err, &proxy):
-		return godwit.Fail(godwit.CodeNetwork, err, "the proxy does not let us through to "+host, "check source.proxy, HTTPS_PROXY and NO_PROXY")
-	case errors.As(err, &answer):
-		return godwit.Fail(godwit.CodeProtocol, err, host+" does not speak HTTP", "check the scheme and the port in source.url")
-	case errors.As(err, &request):
-		return godwit.Fail(godwit.CodeConfig, err, "a request to "+host+" cannot be sent", "check source.url and the headers in section source")
-	}
-	if e := explainTLS(host, now, err); e != nil {
-		return e
-	}
-	var timeout net.Error
-	if errors.As(err, &timeout) && timeout.Timeout() || os.IsTimeout(err) {
-		return timeoutError(host, err)
-	}
-	var dns *net.DNSError
-	text, hint := "the connection to "+host+" broke", "try again"
-	switch {
-	case errors.As(err, &dns):
-		text, hint = "the name "+host+" has no address", "is this device online? Check source.url and the name server"
-	case errors.Is(err, syscall.ECONNREFUSED):
-		text, hint = host+" does not accept connections", "is the Git host running? Check the port in source.url"
-	case errors.Is(err, syscall.ENETUNREACH) || errors.Is(err, syscall.EHOSTUNREACH):
-		text, hint = "there is no way to "+host, "is this device online?"
-	}
-	return godwit.Fail(godwit.CodeNetwork, err, text, hint)
-}
-
-// explainTLS gives nil if err has nothing to do with TLS.
-func explainTLS(host string, now time.Time, err error) error {
-	fail := func(text, hint string) error { return godwit.Fail(godwit.CodeTLS, err, text, hint) }
-	var (
-		unknown x509.UnknownAuthorityError
-		name    x509.HostnameError
-		invalid x509.CertificateInvalidError
-		roots   x509.SystemRootsError
-		record  tls.RecordHeaderError
-		verify  *tls.CertificateVerificationError
-	)
-	const day = "2006-01-02"
-	switch {
-	case errors.As(err, &unknown):
-		return fail("the certificate of "+host+" is not signed by an authority that this device knows",
-			"set source.ca_file to your own authority's certificate, or install the package ca-certificates")
-	case errors.As(err, &name):
-		return fail("the certificate is not one for "+host, "check the host name in source.url; a network may also be in the way")
-	case errors.As(err, &invalid) && invalid.Reason == x509.Expired && invalid.Cert != nil:
-		if now.Before(invalid.Cert.NotBefore) {
-			return fail("the certificate of "+host+" is not valid before "+invalid.Cert.NotBefore.Format(day),
-				"this device believes that it is "+now.UTC().Format(day)+": set its clock")
-		}
-		return fail("the certificate of "+host+" ended on "+invalid.Cert.NotAfter.Format(day),
-			"the host must renew it; or this device's clock, which says "+now.UTC().Format(day)+", is wrong")
-	case errors.As(err, &roots):
-		return fail("this device has no list of certificate authorities", "install the package ca-certificates, or set source.ca_file")
-	case errors.As(err, &record):
-		return fail(host+" does not speak TLS on this port", "check the scheme and the port in source.url")
-	case errors.As(err, &invalid), errors.As(err, &verify):
-		return fail("the certificate of "+host+" is not valid", "the host must repair it")
-	case strings.HasPrefix(err.Error(), "remote error: tls: "):
-		return fail(host+" broke off the TLS connection", "it may need another version of TLS than 1.2 and 1.3, or a client certificate")
-	case strings.HasPrefix(err.Error(), "tls: "), strings.HasPrefix(err.Error(), "local error: tls: "):
-		return fail("the TLS connection to "+host+" failed", "try again; a network may be in the way")
-	}
-	return nil
-}
-
-func askedByProxy(cause error) error {
-	return godwit.Fail(godwit.CodeUnauthorized, cause, "the proxy asks for credentials (HTTP 407)", "write source.proxy = \"http://USER:PASSWORD@HOST:PORT\"")
-}
-
 // accept looks at the head of an answer: is it one that Git gives?
 func (t *httpTransport) accept(resp *http1.Response, want string) error {
 	host := resp.Request.URL.Hostname()
 	fail := func(code godwit.Code, text, hint string) error { return godwit.Fail(code, nil, text, hint) }
 	status := "HTTP " + strconv.Itoa(resp.StatusCode)
-	if err := t.pause.obey(resp); err != nil {
+	if err := t.pauses.Obey(t.c.at.address(), resp); err != nil {
 		return err
 	}
 	switch s := resp.StatusCode; {
@@ -193,7 +96,7 @@ func (t *httpTransport) accept(resp *http1.Response, want string) error {
 		return t.notGit(resp, kind)
 	case s == http1.StatusUnauthorized || s == http1.StatusForbidden:
 		switch {
-		case originOf(resp.Request.URL) != t.home && t.c.cfg.hasCredentials():
+		case webclient.OriginOf(resp.Request.URL) != t.home && t.c.cfg.hasCredentials():
 			return fail(godwit.CodeUnauthorized, host+", where "+t.c.at.host+" sends us, asks for credentials ("+status+")",
 				"credentials are only sent to the host in source.url; set it to "+printable([]byte(t.shownBase(resp))))
 		case t.c.cfg.hasCredentials():
@@ -204,7 +107,7 @@ func (t *httpTransport) accept(resp *http1.Response, want string) error {
 		}
 		return fail(godwit.CodeUnauthorized, host+" asks for credentials ("+status+")", "set source.token, or source.username and source.password")
 	case s == http1.StatusProxyAuthRequired:
-		return askedByProxy(nil)
+		return webclient.AskedByProxy(nil)
 	case s == http1.StatusNotFound || s == http1.StatusGone:
 		hint := "check source.url"
 		if !t.c.cfg.hasCredentials() {

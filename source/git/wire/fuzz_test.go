@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/godwit-ota/godwit"
+	"github.com/godwit-ota/godwit/internal/webclient"
 	"golang.org/x/crypto/ssh"
 )
 
@@ -177,38 +178,21 @@ func FuzzFetchAnswer(f *testing.F) {
 	})
 }
 
-func FuzzRetryAfter(f *testing.F) {
-	for _, s := range []string{"120", "0", "-1", "1e3", "Fri, 31 Dec 1999 23:59:59 GMT", "Friday, 31-Dec-99 23:59:59 GMT", "99999999999999999999", " 5 ", ""} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		if d, ok := parseRetryAfter(s, time.Unix(1_800_000_000, 0)); ok && (d < 0 || d > longestPause) {
-			t.Fatalf("%q: %s", s, d)
-		}
-	})
-}
-
 func FuzzNotes(f *testing.F) {
 	f.Add([]byte("godwit capabilities 1\nurl http://h/x\nsum 0\n"), true)
-	n := newNote(pauseTitle)
-	n.add("host", "h:1")
-	n.add("set", "1800000000")
-	n.add("until", "1800000600")
-	f.Add(n.bytes(), true)
+	n := webclient.NewNote(capabilitiesTitle)
+	n.Add("url", "http://h/x")
+	n.Add("version", "2")
+	n.Add("can", "fetch")
+	f.Add(n.Bytes(), true)
 	f.Add([]byte{}, false)
 	f.Fuzz(func(t *testing.T, b []byte, seal bool) {
 		if seal {
 			// A right sum, so that what is behind it is reached.
-			n := &note{}
-			n.b.Write(b)
-			n.b.WriteByte('\n')
-			b = n.bytes()
+			b = webclient.NewNote(string(b)).Bytes()
 		}
 		if c, _, _, _, ok := parseCapabilitiesNote(b); ok && c.ObjectFormat == "" {
 			t.Fatal("no format")
-		}
-		if set, until, ok := parsePauseNote(b, "h:1"); ok && (until.Sub(set) <= 0 || until.Sub(set) > longestPause+time.Second) {
-			t.Fatal(set, until)
 		}
 	})
 }

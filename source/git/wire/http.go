@@ -6,11 +6,11 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net/url"
 	"strings"
 
 	"github.com/godwit-ota/godwit"
 	"github.com/godwit-ota/godwit/internal/http1"
+	"github.com/godwit-ota/godwit/internal/webclient"
 )
 
 // An httpTransport speaks gitprotocol-http: GET info/refs for the
@@ -23,7 +23,7 @@ type httpTransport struct {
 	base string // the repository's URL now: conf, or where redirects led
 	// fickle is set when a redirect that led to base was a temporary one.
 	fickle bool
-	pause  pause
+	pauses webclient.Pauses
 }
 
 const (
@@ -33,19 +33,18 @@ const (
 	typeRequest       = "application/x-git-upload-pack-request"
 	typeResult        = "application/x-git-upload-pack-result"
 
-	maxRedirects = 5
-	gzipFrom     = 1 << 10 // requests above this are sent compressed, as git does
-	spoolUpTo    = 64 << 10
+	gzipFrom  = 1 << 10 // requests above this are sent compressed, as git does
+	spoolUpTo = 64 << 10
 )
 
 func newHTTP(c *Client) (*httpTransport, error) {
-	rt, err := newRoundTripper(&c.cfg, &c.count)
+	rt, err := c.cfg.network().Transport(&c.count)
 	if err != nil {
 		return nil, err
 	}
 	t := &httpTransport{c: c, rt: rt, home: c.at.origin(), conf: c.at.String()}
 	t.base = t.conf
-	t.pause = pause{state: c.cfg.State, now: c.cfg.Now, host: c.at.address()}
+	t.pauses = c.pauses()
 	return t, nil
 }
 
@@ -67,7 +66,7 @@ func (t *httpTransport) moved() bool { return t.base != t.conf }
 func (t *httpTransport) authorize(r *http1.Request) {
 	cfg := &t.c.cfg
 	r.Header.Set("User-Agent", cfg.UserAgent)
-	if originOf(r.URL) != t.home {
+	if webclient.OriginOf(r.URL) != t.home {
 		return
 	}
 	for k, v := range cfg.Header {
@@ -109,9 +108,9 @@ func (t *httpTransport) advertise(ctx context.Context) (io.ReadCloser, bool, err
 		if err != nil {
 			return nil, false, err
 		}
-		if isRedirect(resp.StatusCode) {
+		if webclient.IsRedirect(resp.StatusCode) {
 			resp.Body.Close()
-			if hops == maxRedirects {
+			if hops == webclient.MaxRedirects {
 				return nil, false, t.redirectError("sends us from place to place without end", "")
 			}
 			next, err := t.follow(resp)
@@ -130,14 +129,6 @@ func (t *httpTransport) advertise(ctx context.Context) (io.ReadCloser, bool, err
 		body, err := t.body(ctx, resp)
 		return body, true, err
 	}
-}
-
-func isRedirect(status int) bool {
-	switch status {
-	case http1.StatusMovedPermanently, http1.StatusFound, http1.StatusSeeOther, http1.StatusTemporaryRedirect, http1.StatusPermanentRedirect:
-		return true
-	}
-	return false
 }
 
 // follow gives the repository's URL that a redirect of info/refs leads to.
@@ -226,7 +217,7 @@ func (t *httpTransport) exchange(ctx context.Context, write func(io.Writer) erro
 		return r, err
 	})
 	if err == nil {
-		if isRedirect(resp.StatusCode) {
+		if webclient.IsRedirect(resp.StatusCode) {
 			err = &redirected{t.redirectError("answers a request with a redirect", "")}
 		} else {
 			err = t.accept(resp, typeResult)
@@ -266,7 +257,7 @@ func (r *redirected) Unwrap() error { return r.err }
 // asks. It gives the first answer of any kind, with its first byte received.
 func (t *httpTransport) do(ctx context.Context, build func() (*http1.Request, error)) (resp *http1.Response, err error) {
 	err = t.c.attempts(ctx, func() error {
-		if err := t.pause.check(); err != nil {
+		if err := t.pauses.Check(t.c.at.address()); err != nil {
 			return err
 		}
 		r, err := build()
@@ -276,13 +267,13 @@ func (t *httpTransport) do(ctx context.Context, build func() (*http1.Request, er
 		t.authorize(r)
 		resp, err = t.rt.RoundTrip(r)
 		if err != nil {
-			return explainNetwork(ctx, r.URL.Hostname(), t.c.cfg.Now(), err)
+			return webclient.Explain(ctx, r.URL.Hostname(), t.c.cfg.Now(), err)
 		}
 		if resp.StatusCode == http1.StatusOK {
 			first := bufio.NewReaderSize(resp.Body, 512)
 			if _, err = first.Peek(1); err != nil && err != io.EOF {
 				resp.Body.Close()
-				return explainNetwork(ctx, r.URL.Hostname(), t.c.cfg.Now(), err)
+				return webclient.Explain(ctx, r.URL.Hostname(), t.c.cfg.Now(), err)
 			}
 			resp.Body = &peeked{first, resp.Body}
 		}
@@ -318,7 +309,7 @@ type httpBody struct {
 func (b *httpBody) Read(p []byte) (int, error) {
 	n, err := b.r.Read(p)
 	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
-		err = explainNetwork(b.ctx, b.host, b.t.c.cfg.Now(), err)
+		err = webclient.Explain(b.ctx, b.host, b.t.c.cfg.Now(), err)
 	}
 	return n, err
 }
@@ -367,24 +358,15 @@ func (p *pipeBody) stop() {
 
 var errStopped = errors.New("the answer came before the request was sent")
 
-// parseProxy reads Config.Proxy.
-func parseProxy(s string) (func(*http1.Request) (*url.URL, error), error) {
-	switch s {
-	case "":
-		return http1.ProxyFromEnvironment, nil
-	case "none":
-		return nil, nil
+// network is what connections of HTTP are made by.
+func (c *Config) network() webclient.Network {
+	return webclient.Network{CAFile: c.CAFile, Proxy: c.Proxy, ConnectTimeout: c.ConnectTimeout, IdleTimeout: c.IdleTimeout, MinRate: c.MinRate}
+}
+
+func (c *Client) pauses() webclient.Pauses {
+	p := webclient.Pauses{Now: c.cfg.Now}
+	if c.cfg.State != nil {
+		p.Notes = c.cfg.State
 	}
-	if !strings.Contains(s, "://") {
-		s = "http://" + s
-	}
-	u, err := url.Parse(s)
-	if err != nil || u.Host == "" {
-		return nil, godwit.Fail(godwit.CodeConfig, nil, "the proxy's URL cannot be understood", "write source.proxy = \"http://HOST:PORT\", or \"none\"")
-	}
-	switch u.Scheme {
-	case "http", "https", "socks5", "socks5h":
-		return http1.ProxyURL(u), nil
-	}
-	return nil, godwit.Fail(godwit.CodeConfig, nil, "a proxy of the kind "+printable([]byte(u.Scheme))+" is not supported", "use http://, https:// or socks5://")
+	return p
 }

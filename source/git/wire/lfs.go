@@ -10,6 +10,7 @@ import (
 	"github.com/godwit-ota/godwit"
 	"github.com/godwit-ota/godwit/internal/http1"
 	"github.com/godwit-ota/godwit/internal/jsontext"
+	"github.com/godwit-ota/godwit/internal/webclient"
 )
 
 // LFSEndpoint gives the URL of the LFS server that belongs to the repository,
@@ -73,15 +74,11 @@ func (c *Client) RoundTrip(r *http1.Request) (*http1.Response, error) {
 	}
 	ctx := r.Context()
 	r = r.Clone(ctx)
-	// A pause is kept for one host: the repository's.
-	ours := t.home == "" || originOf(r.URL) == t.home
 	again := false
 	var resp *http1.Response
 	err = c.attempts(ctx, func() error {
-		if ours {
-			if err := t.pause.check(); err != nil {
-				return err
-			}
+		if err := t.pauses.Check(address(r.URL)); err != nil {
+			return err
 		}
 		if again && r.GetBody != nil {
 			b, err := r.GetBody()
@@ -94,18 +91,16 @@ func (c *Client) RoundTrip(r *http1.Request) (*http1.Response, error) {
 		t.authorize(r)
 		var err error
 		if resp, err = t.rt.RoundTrip(r); err != nil {
-			return explainNetwork(ctx, r.URL.Hostname(), c.cfg.Now(), err)
+			return webclient.Explain(ctx, r.URL.Hostname(), c.cfg.Now(), err)
 		}
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	if ours {
-		if err := t.pause.obey(resp); err != nil {
-			resp.Body.Close()
-			return nil, err
-		}
+	if err := t.pauses.Obey(address(r.URL), resp); err != nil {
+		resp.Body.Close()
+		return nil, err
 	}
 	resp.Body = &httpBody{ctx: ctx, t: t, r: resp.Body, c: resp.Body, host: r.URL.Hostname()}
 	return resp, nil
@@ -118,11 +113,11 @@ func (c *Client) web() (*httpTransport, error) {
 		return t, nil
 	}
 	if c.side == nil {
-		rt, err := newRoundTripper(&c.cfg, &c.count)
+		rt, err := c.cfg.network().Transport(&c.count)
 		if err != nil {
 			return nil, err
 		}
-		c.side = &httpTransport{c: c, rt: rt, pause: pause{now: c.cfg.Now, host: c.at.host}}
+		c.side = &httpTransport{c: c, rt: rt, pauses: c.pauses()}
 	}
 	return c.side, nil
 }

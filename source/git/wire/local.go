@@ -8,12 +8,13 @@ import (
 	"strings"
 
 	"github.com/godwit-ota/godwit"
+	"github.com/godwit-ota/godwit/internal/webclient"
 )
 
 // newLocal runs git upload-pack on a repository of this machine, as git itself
 // does for file:// and paths.
 func newLocal(c *Client) transport {
-	return &streamTransport{c: c, patience: c.patience(), open: func(context.Context) (program, error) {
+	return &streamTransport{c: c, Patience: c.patience(), open: func(context.Context) (program, error) {
 		path, err := c.localPath()
 		if err != nil {
 			return program{}, err
@@ -69,6 +70,6 @@ func localEnv() []string {
 	return append(env, "GIT_PROTOCOL=version=2", "LC_ALL=C")
 }
 
-func (c *Client) patience() patience {
-	return patience{idle: c.cfg.IdleTimeout, minRate: int64(c.cfg.MinRate)}
+func (c *Client) patience() webclient.Patience {
+	return webclient.Patience{Idle: c.cfg.IdleTimeout, MinRate: c.cfg.MinRate}
 }

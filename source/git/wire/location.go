@@ -136,7 +136,7 @@ func (l location) String() string {
 	return l.scheme + "://" + host + path
 }
 
-// originOf is origin for a URL.
-func originOf(u *url.URL) string {
-	return location{scheme: strings.ToLower(u.Scheme), host: strings.ToLower(u.Hostname()), port: u.Port()}.origin()
+// address is HOST:PORT of a URL.
+func address(u *url.URL) string {
+	return location{scheme: strings.ToLower(u.Scheme), host: strings.ToLower(u.Hostname()), port: u.Port()}.address()
 }

@@ -5,7 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
+
+	"github.com/godwit-ota/godwit/internal/webclient"
 )
 
 // Sizes of pkt-lines (gitprotocol-common, "pkt-line Format").
@@ -128,29 +129,7 @@ type remoteError struct{ text string }
 
 func (e *remoteError) Error() string { return "the Git host says: " + e.text }
 
-// printable makes words from outside fit for a terminal and a log: one line of
-// at most 200 bytes without control characters.
-func printable(b []byte) string {
-	const most = 200
-	var s strings.Builder
-	for _, r := range strings.TrimSpace(string(b[:min(len(b), 4*most)])) {
-		if s.Len() >= most {
-			s.WriteString("…")
-			break
-		}
-		switch {
-		case r == '\n' || r == '\r' || r == '\t':
-			r = ' '
-		case r < ' ' || 0x7f <= r && r < 0xa0 || r == '\u2028' || r == '\u2029' || 0x202a <= r && r <= 0x202e || 0x2066 <= r && r <= 0x2069:
-			r = '?'
-		}
-		s.WriteRune(r)
-	}
-	if s.Len() == 0 {
-		return "nothing"
-	}
-	return s.String()
-}
+func printable(b []byte) string { return webclient.Printable(string(b)) }
 
 func unexpected(err error) error {
 	if err == io.EOF {

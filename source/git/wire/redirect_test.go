@@ -19,6 +19,7 @@ import (
 	"github.com/godwit-ota/godwit"
 	"github.com/godwit-ota/godwit/internal/githost"
 	"github.com/godwit-ota/godwit/internal/githost/nethttp"
+	"github.com/godwit-ota/godwit/internal/webclient"
 )
 
 func TestRedirects(t *testing.T) {
@@ -104,7 +105,7 @@ func TestRedirects(t *testing.T) {
 	t.Run("loop", func(t *testing.T) {
 		s, n := moved(302, func(r *http.Request) string { return r.URL.RequestURI() })
 		codeIs(t, poll(dial(t, Config{URL: s.URL + "/old.git"})), godwit.CodeRedirect)
-		if n.Load() > maxRedirects+1 {
+		if n.Load() > webclient.MaxRedirects+1 {
 			t.Errorf("%d requests", n.Load())
 		}
 	})

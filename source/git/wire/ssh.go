@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/godwit-ota/godwit"
+	"github.com/godwit-ota/godwit/internal/webclient"
 	"golang.org/x/crypto/ssh"
 )
 
@@ -32,7 +33,7 @@ func newSSH(c *Client) (transport, error) {
 	if err := h.credentials(); err != nil {
 		return nil, err
 	}
-	return &streamTransport{c: c, patience: c.patience(), open: h.uploadPack, hangUp: h.close, host: h}, nil
+	return &streamTransport{c: c, Patience: c.patience(), open: h.uploadPack, hangUp: h.close, host: h}, nil
 }
 
 // credentials collects what there is: a key, or the agent's; then a password.
@@ -88,7 +89,7 @@ func (h *sshHost) session(ctx context.Context) (*ssh.Session, error) {
 	s, err := h.client.NewSession()
 	if err != nil {
 		h.close()
-		return nil, explainNetwork(ctx, h.c.at.host, h.c.cfg.Now(), err)
+		return nil, webclient.Explain(ctx, h.c.at.host, h.c.cfg.Now(), err)
 	}
 	return s, nil
 }
@@ -98,7 +99,7 @@ func (h *sshHost) connect(ctx context.Context) error {
 	d := net.Dialer{Timeout: cfg.ConnectTimeout, KeepAlive: 30 * time.Second}
 	conn, err := d.DialContext(ctx, "tcp", at.address())
 	if err != nil {
-		return explainNetwork(ctx, at.host, cfg.Now(), err)
+		return webclient.Explain(ctx, at.host, cfg.Now(), err)
 	}
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	conn.SetDeadline(time.Now().Add(cfg.ConnectTimeout))
@@ -127,7 +128,7 @@ func (h *sshHost) explainHandshake(ctx context.Context, err error) error {
 	host := h.c.at.host
 	switch {
 	case ctx.Err() != nil:
-		return stopped(ctx)
+		return webclient.Stopped(ctx)
 	case h.trust.failed != nil:
 		return h.trust.failed
 	case strings.Contains(err.Error(), "unable to authenticate"):
@@ -144,7 +145,7 @@ func (h *sshHost) explainHandshake(ctx context.Context, err error) error {
 	case strings.Contains(err.Error(), "overflow reading version") || strings.Contains(err.Error(), "invalid version"):
 		return godwit.Fail(godwit.CodeProtocol, err, host+" does not speak SSH on this port", "check the port in source.url")
 	}
-	return explainNetwork(ctx, host, h.c.cfg.Now(), err)
+	return webclient.Explain(ctx, host, h.c.cfg.Now(), err)
 }
 
 // uploadPack runs git-upload-pack on the host.
@@ -166,7 +167,7 @@ func (h *sshHost) uploadPack(ctx context.Context) (program, error) {
 	if err != nil {
 		s.Close()
 		h.close()
-		return program{}, explainNetwork(ctx, h.c.at.host, h.c.cfg.Now(), err)
+		return program{}, webclient.Explain(ctx, h.c.at.host, h.c.cfg.Now(), err)
 	}
 	client := h.client
 	p.kill = func() { client.Close() }
@@ -192,13 +193,13 @@ func (h *sshHost) run(ctx context.Context, command string, max int) ([]byte, err
 	s.Stdout, s.Stderr = out, &last
 	if err := s.Run(command); err != nil {
 		if ctx.Err() != nil {
-			return nil, stopped(ctx)
+			return nil, webclient.Stopped(ctx)
 		}
 		var exit *ssh.ExitError
 		if errors.As(err, &exit) {
 			return nil, h.c.explainRemote(&remoteError{printable([]byte(last.String()))})
 		}
-		return nil, explainNetwork(ctx, h.c.at.host, h.c.cfg.Now(), err)
+		return nil, webclient.Explain(ctx, h.c.at.host, h.c.cfg.Now(), err)
 	}
 	return out.b, nil
 }

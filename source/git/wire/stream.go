@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/godwit-ota/godwit"
+	"github.com/godwit-ota/godwit/internal/webclient"
 )
 
 // A streamTransport talks to one git upload-pack at the other end of a pair of
@@ -24,7 +25,7 @@ type streamTransport struct {
 	p       program
 	heard   bool        // the advertisement was read and no pack is under way
 	unwatch func() bool // ends the watch over the context
-	patience
+	webclient.Patience
 }
 
 // A program is a running git upload-pack.
@@ -74,12 +75,12 @@ func (t *streamTransport) Read(b []byte) (n int, err error) {
 		n, err = t.p.out.Read(b)
 		return err
 	})
-	t.c.count.received.Add(int64(n))
+	t.c.count.Count(0, n)
 	if err != nil {
 		return n, err
 	}
-	if err := t.note(time.Since(began), n); err != nil {
-		return n, timeoutError(t.c.name(), err)
+	if err := t.Note(time.Since(began), n); err != nil {
+		return n, webclient.TimedOut(t.c.name(), err)
 	}
 	return n, nil
 }
@@ -90,7 +91,7 @@ func (t *streamTransport) Write(b []byte) (n int, err error) {
 		n, err = t.p.in.Write(b)
 		return err
 	})
-	t.c.count.sent.Add(int64(n))
+	t.c.count.Count(n, 0)
 	return n, err
 }
 
@@ -99,10 +100,10 @@ func (t *streamTransport) within(call func() error) error {
 		return io.ErrUnexpectedEOF
 	}
 	kill := t.p.kill
-	timer := time.AfterFunc(t.idle, kill)
+	timer := time.AfterFunc(t.Idle, kill)
 	err := call()
 	if !timer.Stop() && err != nil {
-		return timeoutError(t.c.name(), errIdle(t.idle))
+		return webclient.Silence(t.c.name(), t.Idle)
 	}
 	return err
 }
