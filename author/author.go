@@ -110,7 +110,13 @@ func (r *Repository) config(ctx context.Context, name string) string {
 
 // ref gives the id of what a ref names, "" if there is none.
 func (r *Repository) ref(ctx context.Context, name string) (string, error) {
-	return r.git(ctx, nil, "for-each-ref", "--format=%(objectname)", name)
+	out, err := r.git(ctx, nil, "for-each-ref", "--format=%(refname) %(objectname)", name)
+	for line := range strings.Lines(out) { // name may be a pattern
+		if id, ok := strings.CutPrefix(strings.TrimSpace(line), name+" "); ok {
+			return id, nil
+		}
+	}
+	return "", err
 }
 
 // remoteRefs gives the refs of the remote that match a pattern: name to id.

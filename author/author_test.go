@@ -250,6 +250,53 @@ func TestTagRefuses(t *testing.T) {
 	}
 }
 
+// TestLists: a release brings new lists of keys, or broken ones.
+func TestLists(t *testing.T) {
+	d := newDesk(t)
+	r := d.at("one", "alice")
+	if err := os.Mkdir(d.path("one/.godwit"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ name, text, say string }{
+		{"allowed_signers", "alice ssh-ed25519 AAAA", "line 1 of the allowed_signers list"},
+		{"allowed_signers", "# nobody", "allows nobody"},
+		{"allowed_signers", d.allowed, ""},
+		{"revoked_keys", "SHA256:x", "line 1 of the list of revoked keys"},
+		{"revoked_keys", "# nobody", ""},
+	} {
+		d.commit("one", ".godwit/"+c.name, c.text)
+		_, err := r.Tag(t.Context(), NewTag{Version: "v1.0.0", Product: "station"})
+		if (err == nil) != (c.say == "") || err != nil && (godwit.CodeOf(err) != godwit.CodeRefused || !strings.Contains(err.Error(), c.say)) {
+			t.Errorf("%s %q: %v", c.name, c.text, err)
+		}
+		if err == nil {
+			d.git("one", "tag", "-d", "v1.0.0")
+		}
+	}
+}
+
+// TestSHA256: repositories with the other kind of ids.
+func TestSHA256(t *testing.T) {
+	d := newDesk(t)
+	ctx := t.Context()
+	d.git("", "init", "--quiet", "--bare", "--object-format=sha256", "other.git")
+	d.git("", "init", "--quiet", "--object-format=sha256", "other")
+	d.git("other", "remote", "add", "origin", d.path("other.git"))
+	d.commit("other", "a.txt", "a")
+	r := d.at("other", "alice")
+	if _, err := r.Tag(ctx, NewTag{Version: "v1.0.0", Product: "station", Push: true}); err != nil {
+		t.Fatal(err)
+	}
+	if v, err := d.admitted("other.git", "v1.0.0", 1); err != nil || len(v.Commit) != 64 {
+		t.Errorf("%q, %v", v.Commit, err)
+	}
+	for range 2 {
+		if _, _, err := r.Set(ctx, "stable", Setting{Version: "v1.0.0"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestClock: a tag that is made before the one before it, devices refuse.
 func TestClock(t *testing.T) {
 	d := newDesk(t)

@@ -1,7 +1,9 @@
 package author
 
 import (
+	"bytes"
 	"context"
+	"io"
 	"slices"
 	"sort"
 	"strings"
@@ -9,6 +11,7 @@ import (
 
 	"github.com/godwit-ota/godwit"
 	"github.com/godwit-ota/godwit/internal/semver"
+	"github.com/godwit-ota/godwit/trust/sshsig"
 )
 
 // A NewTag is a release to be tagged.
@@ -59,6 +62,9 @@ func (r *Repository) Tag(ctx context.Context, n NewTag) (Tagged, error) {
 	if done.Product, err = r.product(ctx, n.Product, tags); err != nil {
 		return done, err
 	}
+	if err := r.lists(ctx, commit); err != nil {
+		return done, err
+	}
 	message := n.Message
 	if message == "" {
 		message = "Release " + n.Version
@@ -96,6 +102,29 @@ func (r *Repository) Tag(ctx context.Context, n NewTag) (Tagged, error) {
 
 func pushError(err error, text, hint string) error {
 	return godwit.Fail(godwit.CodeNetwork, err, text, hint)
+}
+
+// lists checks the lists of keys that the release brings, if it does: devices
+// refuse a release with lists under which nobody could sign.
+func (r *Repository) lists(ctx context.Context, commit string) error {
+	list := func(path string) sshsig.List {
+		text, err := r.raw(ctx, nil, "cat-file", "blob", commit+":"+path)
+		if err != nil {
+			return nil // it brings none
+		}
+		return func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(text)), nil }
+	}
+	var err error
+	if l := list(godwit.SignersPath); l != nil {
+		err = sshsig.CheckSigners(l)
+	}
+	if err == nil {
+		err = sshsig.Revoked(list(godwit.RevokedPath), sshsig.PublicKey{})
+	}
+	if err != nil {
+		err = godwit.Fail(godwit.CodeRefused, err, "devices would refuse this release for the lists of keys that it brings", "mend "+godwit.SignersPath+" and "+godwit.RevokedPath+" and commit")
+	}
+	return err
 }
 
 // clean checks that what is here is what is committed.
