@@ -240,13 +240,13 @@ func (c *command) confirmVerb() verb {
 			f.BoolVarP(&wait, "wait", "w", false, "run the health check and let it decide")
 		},
 		run: func(ctx context.Context, _ string) error {
-			return c.withEngine(func(e *engine.Engine) error {
-				do := e.Confirm
+			return c.withDevice(func(cfg *config.Config, d *device) error {
+				do := d.engine.Confirm
 				if wait {
-					do = e.Watch
+					do = d.engine.Watch
 				}
 				r, err := do(ctx)
-				return c.result("confirm", r, err)
+				return c.result("confirm", r, d.leaveFailure(cfg.Tree.ErrorFile, err))
 			})
 		},
 	}
@@ -254,9 +254,9 @@ func (c *command) confirmVerb() verb {
 
 func (c *command) simpleVerb(v verb, name string, do func(*engine.Engine, context.Context) (engine.Result, error)) verb {
 	v.run = func(ctx context.Context, _ string) error {
-		return c.withEngine(func(e *engine.Engine) error {
-			r, err := do(e, ctx)
-			return c.result(name, r, err)
+		return c.withDevice(func(cfg *config.Config, d *device) error {
+			r, err := do(d.engine, ctx)
+			return c.result(name, r, d.leaveFailure(cfg.Tree.ErrorFile, err))
 		})
 	}
 	return v

@@ -42,6 +42,15 @@ func (d *device) leaveError(name string, err error) error {
 	return err
 }
 
+// leaveFailure is leaveError for what only goes on with an update: that it worked
+// says nothing of the update.
+func (d *device) leaveFailure(name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return d.leaveError(name, err)
+}
+
 // sentences are the errors that were joined to err, or err alone.
 func sentences(err error) []string {
 	if j, ok := err.(interface{ Unwrap() []error }); ok {

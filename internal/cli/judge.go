@@ -72,7 +72,7 @@ func (c *command) judge(ctx context.Context, target string, j judge) error {
 // explain shows one check.
 func (c *command) explain(s trust.Step) {
 	p := c.printer()
-	f := jsontext.Fields{{Name: "type", Value: "check"}, {Name: "check", Value: s.Check}, {Name: "good", Value: s.Err == nil}}
+	f := jsontext.Fields{{Name: "type", Value: "checked"}, {Name: "check", Value: s.Check}, {Name: "good", Value: s.Err == nil}}
 	if s.Err != nil {
 		p.Emit(f.With("code", string(godwit.CodeOf(s.Err))).With("text", s.Err.Error()))
 		p.Printf("BAD   %s: %s\n", s.Check, s.Err)
