@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -91,11 +90,11 @@ func (s *Source) note(d asked) {
 	if len(d.etag) > maxETag || strings.Contains(d.etag, " ") {
 		d.etag = ""
 	}
-	if i := slices.IndexFunc(s.asked.docs, func(o asked) bool { return o.path == d.path }); i >= 0 {
-		if old := s.asked.docs[i].sum; old != d.sum {
-			s.spool.drop(old)
+	if old := s.doc(d.path); old != nil {
+		if old.sum != d.sum {
+			s.spool.drop(old.sum)
 		}
-		s.asked.docs[i] = d
+		*old = d
 	} else {
 		if len(s.asked.docs) >= maxAsked {
 			s.asked.docs = s.asked.docs[1:]
@@ -105,11 +104,27 @@ func (s *Source) note(d asked) {
 	s.save()
 }
 
-// demote puts a mirror at the end.
-func (s *Source) demote(m int) {
-	if i := slices.Index(s.order, m); i >= 0 {
-		s.order = append(slices.Delete(s.order, i, i+1), m)
+// demote puts a mirror at the end, promote at the beginning.
+func (s *Source) demote(m int)  { s.order = append(s.without(m), m) }
+func (s *Source) promote(m int) { s.order = append([]int{m}, s.without(m)...) }
+
+func (s *Source) without(m int) (order []int) {
+	for _, o := range s.order {
+		if o != m {
+			order = append(order, o)
+		}
 	}
+	return order
+}
+
+// doc finds what is remembered of a document, nil if nothing is.
+func (s *Source) doc(path string) *asked {
+	for i := range s.asked.docs {
+		if d := &s.asked.docs[i]; d.path == path {
+			return d
+		}
+	}
+	return nil
 }
 
 // each tries the mirrors in order until one is done. try is called with the
@@ -121,7 +136,7 @@ func (s *Source) each(ctx context.Context, optional bool, try func(i int, m mirr
 	s.load()
 	var first error
 	missing := false
-	for _, i := range slices.Clone(s.order) {
+	for _, i := range s.order { // those of now: demote makes a new list
 		err := try(i, s.cfg.Mirrors[i])
 		if err == nil {
 			s.last = i
@@ -188,10 +203,10 @@ func broken(path string, err error) error {
 func (s *Source) document(ctx context.Context, path string, limit int64, optional bool) (sum string, err error) {
 	err = s.each(ctx, optional, func(i int, m mirror.Mirror) error {
 		r := mirror.Request{Path: path}
-		known := slices.IndexFunc(s.asked.docs, func(d asked) bool { return d.path == path && d.mirror == i })
-		if known >= 0 && s.asked.docs[known].etag != "" {
-			if _, err := s.spool.open(s.asked.docs[known].sum); err == nil {
-				r.IfNoneMatch = s.asked.docs[known].etag
+		known := s.doc(path)
+		if known != nil && known.mirror == i && known.etag != "" {
+			if _, err := s.spool.open(known.sum); err == nil {
+				r.IfNoneMatch = known.etag
 			}
 		}
 		a, err := m.Get(ctx, r)
@@ -201,7 +216,7 @@ func (s *Source) document(ctx context.Context, path string, limit int64, optiona
 		defer a.Body.Close()
 		switch {
 		case a.Status == mirror.NotModified && r.IfNoneMatch != "":
-			sum = s.asked.docs[known].sum
+			sum = known.sum
 			return nil
 		case absent(a.Status):
 			return errMissing
@@ -227,8 +242,8 @@ func (s *Source) document(ctx context.Context, path string, limit int64, optiona
 // small brings a small file, which need not be there, into memory.
 func (s *Source) small(ctx context.Context, path string, limit int64) (b []byte, err error) {
 	// The signatures of a document come from where it came from, if they can.
-	if i := slices.Index(s.order, s.last); i > 0 {
-		s.order = slices.Insert(slices.Delete(s.order, i, i+1), 0, s.last)
+	if s.last >= 0 {
+		s.promote(s.last)
 	}
 	err = s.each(ctx, true, func(_ int, m mirror.Mirror) error {
 		a, err := m.Get(ctx, mirror.Request{Path: path})

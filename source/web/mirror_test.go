@@ -4,13 +4,16 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/godwit-ota/godwit"
+	"github.com/godwit-ota/godwit/manifest"
 	"github.com/godwit-ota/godwit/source/web"
 	"github.com/godwit-ota/godwit/source/web/mirror"
 )
@@ -219,4 +222,46 @@ type stopping struct{ stop func() }
 func (s stopping) Read([]byte) (int, error) {
 	s.stop()
 	return 0, context.Canceled
+}
+
+// TestMemory: a manifest of 100,000 files is brought and listed in little memory.
+func TestMemory(t *testing.T) {
+	var b bytes.Buffer
+	mw := manifest.NewWriter(&b, manifest.Head{Version: "v1.0.0"})
+	const n = 100_000
+	for i := range n {
+		if err := mw.Add(manifest.File{Entry: godwit.Entry{Path: fmt.Sprintf("lib/part%03d/module%06d.py", i/1000, i), Mode: godwit.File, Size: 100, Digest: digestOf([]byte{byte(i), byte(i >> 8), byte(i >> 16)})}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := mw.Close(); err != nil {
+		t.Fatal(err)
+	}
+	m := b.Bytes()
+	w := newWorld(t, web.Config{Mirrors: []mirror.Mirror{answers(func(r mirror.Request) (*mirror.Answer, error) {
+		if r.Path != web.ManifestName {
+			return answer(mirror.NotFound, -1, 0, ""), nil
+		}
+		return &mirror.Answer{Status: mirror.OK, Size: int64(len(m)), Body: io.NopCloser(bytes.NewReader(m))}, nil
+	})}})
+	heap := func() int64 {
+		var s runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&s)
+		return int64(s.HeapAlloc)
+	}
+	before := heap()
+	most := int64(0)
+	count := 0
+	for _, err := range w.describe(w.tip()).Listing {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if count++; count%20_000 == 0 {
+			most = max(most, heap()-before)
+		}
+	}
+	if count != n || most > 1<<20 {
+		t.Errorf("%d files; the heap grew by %d bytes", count, most)
+	}
 }

@@ -73,7 +73,7 @@ type Source struct {
 	spool  spool
 	asked  notes
 	loaded bool
-	last   int             // the mirror that answered last
+	last   int             // the mirror that answered last, -1 if none did
 	fresh  map[string]bool // documents that came in this run, by digest
 	byPath bool            // the folder has its files by path
 	buf    []byte
@@ -90,15 +90,13 @@ func New(cfg Config) (*Source, error) {
 	if cfg.Channel != "" && cfg.Tag != "" {
 		return nil, godwit.Fail(godwit.CodeConfig, nil, "both a channel and a tag are given", "keep one of source.channel and source.tag")
 	}
-	for _, name := range []string{cfg.Channel, cfg.Tag} {
-		if name != "" && !isName(name) {
-			return nil, godwit.Fail(godwit.CodeConfig, nil, "there can be no release or channel called "+strconv.Quote(name), "check source.channel and source.tag")
-		}
+	if name := cfg.Channel + cfg.Tag; name != "" && !isName(name) {
+		return nil, godwit.Fail(godwit.CodeConfig, nil, "there can be no release or channel called "+strconv.Quote(name), "check source.channel and source.tag")
 	}
 	if cfg.Limits.Bytes <= 0 {
 		cfg.Limits.Bytes = 256 << 20
 	}
-	s := &Source{cfg: cfg, spool: spool{fsys: cfg.State, folder: cfg.Folder}, fresh: map[string]bool{}, buf: make([]byte, bufferSize)}
+	s := &Source{cfg: cfg, last: -1, spool: spool{fsys: cfg.State, folder: cfg.Folder}, fresh: map[string]bool{}, buf: make([]byte, bufferSize)}
 	for i := range cfg.Mirrors {
 		s.order = append(s.order, i)
 	}
@@ -280,7 +278,7 @@ func (s *Source) Discard() {
 	s.load()
 	s.asked.docs = nil
 	s.asked.shunned = -1
-	if len(s.cfg.Mirrors) > 1 {
+	if s.last >= 0 && len(s.cfg.Mirrors) > 1 {
 		s.asked.shunned = s.last
 		s.demote(s.last)
 	}
