@@ -196,8 +196,8 @@ func (l *list) entry() (entry, error) {
 		return e, l.malformed("a quote stands within its principals")
 	}
 	e.principals = string(name)
-	if !hasPattern(e.principals) {
-		return e, l.malformed("it names nobody")
+	if !names(e.principals) {
+		return e, l.malformed("it names nobody, or there is a comma too much")
 	}
 	e.key, err = l.publicKey(line)
 	if errors.Is(err, errKeyForm) {
@@ -213,14 +213,17 @@ func (l *list) entry() (entry, error) {
 	return e, nil
 }
 
-// hasPattern reports whether there is a pattern in the list that can match.
-func hasPattern(patterns string) bool {
+// names reports whether there is a pattern in the list that can match, and none
+// that is empty: ssh-keygen -Y find-principals looks no further than to that.
+func names(patterns string) bool {
+	some := false
 	for p := range strings.SplitSeq(patterns, ",") {
-		if p != "" && p[0] != '!' {
-			return true
+		if p == "" {
+			return false
 		}
+		some = some || p[0] != '!'
 	}
-	return false
+	return some
 }
 
 // options reads the options that text begins with and returns what follows
