@@ -208,7 +208,7 @@ func (c *command) manifestVerb() verb {
 			}
 			c.made(r, p)
 			c.printer().Emit(append(publishedFields("manifest", p), jsontext.Field{Name: "out", Value: out}))
-			c.printer().Printf("%s: %s, %d files of %s\n", out, p.Version, p.Files, plan.Bytes(p.Bytes))
+			c.printer().Printf("%s: %s, %s, %s\n", out, p.Version, files(p.Files), plan.Bytes(p.Bytes))
 			return nil
 		},
 	}
@@ -303,7 +303,7 @@ func (c *command) publish(ctx context.Context, o *contents, ch *channelFlags, ou
 		}
 		c.made(r, done)
 		p.Emit(publishedFields("assets", done))
-		p.Printf("%s: %s, %d files of %s\n", filepath.Join(assets, web.ManifestName), done.Version, done.Files, plan.Bytes(done.Bytes))
+		p.Printf("%s: %s, %s, %s\n", filepath.Join(assets, web.ManifestName), done.Version, files(done.Files), plan.Bytes(done.Bytes))
 	}
 	if out == "" {
 		return nil
@@ -317,7 +317,7 @@ func (c *command) publish(ctx context.Context, o *contents, ch *channelFlags, ou
 	p.Emit(publishedFields("published", done))
 	switch {
 	case !done.Already:
-		p.Printf("published %s in %s: %d files of %s, %d of them new\n", done.Version, out, done.Files, plan.Bytes(done.Bytes), done.New)
+		p.Printf("published %s in %s: %s, %s, %d new\n", done.Version, out, files(done.Files), plan.Bytes(done.Bytes), done.New)
 	case r.Tree != nil:
 		p.Printf("%s is published already, and is the same\n", done.Version)
 	}
