@@ -24,6 +24,19 @@ const (
 // keys are the trailers of a channel in the order in which they are written.
 var keys = []string{"Sequence", "Release", "Product", "Rollout", "Wave", "Window", "Floor", "Not-After", "Rollback-To", "Halt", "Previous"}
 
+// values are the trailers of a channel to be, by key.
+type values map[string][]string
+
+// set gives a key these values, and nothing takes it away.
+func (v values) set(key string, value ...string) { v[key] = value }
+
+func (v values) get(key string) string {
+	if len(v[key]) == 0 {
+		return ""
+	}
+	return v[key][0]
+}
+
 // A State is one state of a channel.
 type State struct {
 	*Tag
@@ -62,7 +75,7 @@ func (r *Repository) Set(ctx context.Context, name string, s Setting) (before, a
 	if err != nil {
 		return nil, nil, err
 	}
-	values := map[string][]string{}
+	v := values{}
 	version := s.Version
 	switch {
 	case before == nil && version == "":
@@ -70,11 +83,11 @@ func (r *Repository) Set(ctx context.Context, name string, s Setting) (before, a
 	case before != nil && (version == "" || version == before.Get("Release")):
 		version = before.Get("Release")
 		for _, k := range keys {
-			values[k] = before.All(k)
+			v[k] = before.All(k)
 		}
 	case before != nil:
 		for _, k := range []string{"Window", "Floor", "Not-After"} {
-			values[k] = before.All(k)
+			v[k] = before.All(k)
 		}
 	}
 	release, err := r.publishable(ctx, version, s.Local)
@@ -93,67 +106,68 @@ func (r *Repository) Set(ctx context.Context, name string, s Setting) (before, a
 	if s.Product != "" && s.Product != product || before != nil && before.Get("Product") != product {
 		return before, nil, godwit.Fail(godwit.CodeWrongProduct, nil, "the release "+version+" is for the product "+product+", and the channel "+name+" is not", "look whether this is the right repository, or use another channel")
 	}
-	values["Release"], values["Product"] = []string{version}, []string{product}
-	if err := s.apply(values, r.now()); err != nil {
+	v.set("Release", version)
+	v.set("Product", product)
+	if err := s.apply(v, r.now()); err != nil {
 		return before, nil, err
 	}
-	if err := r.wayThere(ctx, before, version, s.Rollback, values); err != nil {
+	if err := r.wayThere(ctx, before, version, s.Rollback, v); err != nil {
 		return before, nil, err
 	}
-	after, err = r.move(ctx, name, before, expected, release.Commit, values, s.Local)
+	after, err = r.move(ctx, name, before, expected, release.Commit, v, s.Local)
 	return before, after, err
 }
 
 // apply puts what is given into values.
-func (s *Setting) apply(values map[string][]string, now time.Time) error {
+func (s *Setting) apply(v values, now time.Time) error {
 	if s.Rollout != "" {
 		n, err := strconv.Atoi(strings.TrimSuffix(s.Rollout, "%"))
 		if err != nil || n < 0 || n > 100 {
 			return usage("--rollout takes 0% to 100%, and not " + s.Rollout)
 		}
-		values["Rollout"] = []string{strconv.Itoa(n) + "%"}
+		v.set("Rollout", strconv.Itoa(n)+"%")
 	}
 	switch {
 	case slices.Equal(s.Waves, []string{"none"}):
-		values["Wave"] = nil
+		v.set("Wave")
 	case len(s.Waves) > 0:
 		for _, w := range s.Waves {
 			if _, err := manifest.ParseLabel(w); err != nil {
 				return usage("--wave takes a label of devices such as site=lab, and not " + w)
 			}
 		}
-		values["Wave"] = s.Waves
+		v.set("Wave", s.Waves...)
 		if s.Rollout == "" {
-			values["Rollout"] = nil // these devices only
+			v.set("Rollout") // these devices only
 		}
 	}
-	if len(values["Rollout"]) == 0 && len(values["Wave"]) == 0 {
-		values["Rollout"] = []string{"100%"}
+	if v.get("Rollout") == "" && v.get("Wave") == "" {
+		v.set("Rollout", "100%")
 	}
 	if s.Window != "" {
-		if values["Window"] = []string{s.Window}; s.Window == "none" {
-			values["Window"] = nil
+		if v.set("Window", s.Window); s.Window == "none" {
+			v.set("Window")
 		} else if _, err := manifest.ParseWindow(s.Window); err != nil {
 			return usage("--window takes hours such as 02:00-04:00, and not " + s.Window)
 		}
 	}
 	if s.Floor != "" {
-		values["Floor"] = []string{s.Floor}
+		v.set("Floor", s.Floor)
 		if _, ok := semver.Parse(s.Floor); s.Floor == "none" {
-			values["Floor"] = nil
+			v.set("Floor")
 		} else if !ok {
 			return usage("--floor takes a version, and not " + s.Floor)
 		}
 	}
 	if s.Forever {
-		values["Not-After"] = nil
+		v.set("Not-After")
 	}
 	if !s.NotAfter.IsZero() {
-		values["Not-After"] = []string{s.NotAfter.UTC().Format(time.RFC3339)}
+		v.set("Not-After", s.NotAfter.UTC().Format(time.RFC3339))
 	}
-	if v := values["Not-After"]; len(v) > 0 {
-		if at, err := time.Parse(time.RFC3339, v[0]); err != nil || !at.After(now) {
-			return godwit.Fail(godwit.CodeRefused, nil, "the channel would be over already, since "+v[0], "give a later time: --not-after 90d, or --not-after none")
+	if end := v.get("Not-After"); end != "" {
+		if at, err := time.Parse(time.RFC3339, end); err != nil || !at.After(now) {
+			return godwit.Fail(godwit.CodeRefused, nil, "the channel would be over already, since "+end, "give a later time: --not-after 90d, or --not-after none")
 		}
 	}
 	return nil
@@ -164,24 +178,24 @@ func usage(text string) error {
 }
 
 // wayThere sees to it that devices can follow from where they are.
-func (r *Repository) wayThere(ctx context.Context, before *State, version string, rollback bool, values map[string][]string) error {
-	v, ok := semver.Parse(version)
+func (r *Repository) wayThere(ctx context.Context, before *State, version string, rollback bool, v values) error {
+	this, ok := semver.Parse(version)
 	if !ok {
 		return usage("\"" + version + "\" is not a version")
 	}
-	if floor := values["Floor"]; len(floor) > 0 {
-		if f, _ := semver.Parse(floor[0]); semver.Compare(f, v) > 0 {
-			return godwit.Fail(godwit.CodeRefused, nil, "the floor "+floor[0]+" is higher than the release "+version, "lower it: --floor VERSION, or --floor none")
+	if floor := v.get("Floor"); floor != "" {
+		if f, _ := semver.Parse(floor); semver.Compare(f, this) > 0 {
+			return godwit.Fail(godwit.CodeRefused, nil, "the floor "+floor+" is higher than the release "+version, "lower it: --floor VERSION, or --floor none")
 		}
-		if _, err := r.release(ctx, floor[0]); err != nil {
+		if _, err := r.release(ctx, floor); err != nil {
 			return err
 		}
 	}
 	if rollback {
-		values["Rollback-To"] = []string{version}
+		v.set("Rollback-To", version)
 		return nil
 	}
-	if len(values["Rollback-To"]) > 0 {
+	if v.get("Rollback-To") != "" {
 		return nil // the same release as before
 	}
 	// Also those devices count that missed the way back from a higher version.
@@ -196,7 +210,7 @@ func (r *Repository) wayThere(ctx context.Context, before *State, version string
 		}
 		s = &State{Tag: t}
 	}
-	if semver.Compare(v, higher) < 0 {
+	if semver.Compare(this, higher) < 0 {
 		return godwit.Fail(godwit.CodeRefused, nil, version+" is lower than "+highest+", which the channel gave before: devices that have it would refuse to go back",
 			"if they are to go back, add --rollback")
 	}
@@ -298,21 +312,21 @@ func (r *Repository) state(ctx context.Context, name, id string) (*State, error)
 }
 
 // move writes the next state and publishes it.
-func (r *Repository) move(ctx context.Context, name string, before *State, expected, commit string, values map[string][]string, local bool) (*State, error) {
+func (r *Repository) move(ctx context.Context, name string, before *State, expected, commit string, v values, local bool) (*State, error) {
 	next, previous := uint64(1), ""
 	if before != nil {
 		next, previous = before.Sequence+1, before.ID
-		values["Previous"] = []string{before.ID}
+		v.set("Previous", before.ID)
 	}
 	number := strconv.FormatUint(next, 10)
-	values["Sequence"] = []string{number}
+	v.set("Sequence", number)
 	var trailers []Trailer
 	for _, k := range keys {
-		for _, v := range values[k] {
-			trailers = append(trailers, Trailer{k, v})
+		for _, value := range v[k] {
+			trailers = append(trailers, Trailer{k, value})
 		}
 	}
-	object, err := r.compose(ctx, "channel/"+name, commit, "Channel "+name+": "+values["Release"][0], trailers)
+	object, err := r.compose(ctx, "channel/"+name, commit, "Channel "+name+": "+v.get("Release"), trailers)
 	if err != nil {
 		return nil, err
 	}
@@ -376,25 +390,25 @@ func (r *Repository) Halt(ctx context.Context, name, why string, local bool) (be
 	if why == "" {
 		why = "halted by those who make the releases"
 	}
-	return r.change(ctx, name, local, func(s *State, values map[string][]string) error {
-		values["Halt"] = []string{why}
+	return r.change(ctx, name, local, func(_ *State, v values) error {
+		v.set("Halt", why)
 		return nil
 	})
 }
 
 // Resume lets a halted channel go on.
 func (r *Repository) Resume(ctx context.Context, name string, local bool) (before, after *State, err error) {
-	return r.change(ctx, name, local, func(s *State, values map[string][]string) error {
+	return r.change(ctx, name, local, func(s *State, v values) error {
 		if s.Get("Halt") == "" {
 			return godwit.Fail(godwit.CodeRefused, nil, "the channel "+name+" is not halted", "see `godwit channel show "+name+"`; a roll-out of 0% ends with `godwit channel set "+name+" --rollout`")
 		}
-		values["Halt"] = nil
+		v.set("Halt")
 		return nil
 	})
 }
 
 // change moves a channel to its next state with the same release.
-func (r *Repository) change(ctx context.Context, name string, local bool, edit func(*State, map[string][]string) error) (before, after *State, err error) {
+func (r *Repository) change(ctx context.Context, name string, local bool, edit func(*State, values) error) (before, after *State, err error) {
 	before, expected, err := r.present(ctx, name, local)
 	if err != nil {
 		return nil, nil, err
@@ -402,14 +416,14 @@ func (r *Repository) change(ctx context.Context, name string, local bool, edit f
 	if before == nil {
 		return nil, nil, noChannel(name)
 	}
-	values := map[string][]string{}
+	v := values{}
 	for _, k := range keys {
-		values[k] = before.All(k)
+		v[k] = before.All(k)
 	}
-	if err := edit(before, values); err != nil {
+	if err := edit(before, v); err != nil {
 		return before, nil, err
 	}
-	after, err = r.move(ctx, name, before, expected, before.Commit, values, local)
+	after, err = r.move(ctx, name, before, expected, before.Commit, v, local)
 	return before, after, err
 }
 

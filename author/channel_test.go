@@ -219,7 +219,7 @@ func TestRace(t *testing.T) {
 		t.Fatal(err)
 	}
 	there := d.git("origin.git", "for-each-ref")
-	_, err = one.move(ctx, "stable", seen, expected, seen.Commit, map[string][]string{"Release": {"v1.0.0"}, "Product": {"station"}, "Rollout": {"100%"}}, false)
+	_, err = one.move(ctx, "stable", seen, expected, seen.Commit, values{"Release": {"v1.0.0"}, "Product": {"station"}, "Rollout": {"100%"}}, false)
 	if godwit.CodeOf(err) != godwit.CodeRefused || !strings.Contains(err.Error(), "somebody else") {
 		t.Errorf("the second one: %v", err)
 	}
@@ -233,7 +233,7 @@ func TestRace(t *testing.T) {
 	if _, _, err := two.Set(ctx, "beta", Setting{Version: "v1.1.0"}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := one.move(ctx, "beta", nil, "", seen.Commit, map[string][]string{"Release": {"v1.0.0"}, "Product": {"station"}}, false); godwit.CodeOf(err) != godwit.CodeRefused {
+	if _, err := one.move(ctx, "beta", nil, "", seen.Commit, values{"Release": {"v1.0.0"}, "Product": {"station"}}, false); godwit.CodeOf(err) != godwit.CodeRefused {
 		t.Errorf("begun twice: %v", err)
 	}
 }

@@ -35,35 +35,35 @@ type Tagged struct {
 // can be given otherwise, CodeRefused for what would be a mistake: changes that
 // are not committed, a version that is not higher than all others, a tag that
 // exists.
-func (r *Repository) Tag(ctx context.Context, n NewTag) (Tagged, error) {
-	var done Tagged
+func (r *Repository) Tag(ctx context.Context, n NewTag) (*Tagged, error) {
+	done := new(Tagged)
 	version, ok := semver.Parse(n.Version)
 	if !ok {
-		return done, godwit.Fail(godwit.CodeUsage, nil, "\""+n.Version+"\" is not a version", "use semantic versions, such as v1.4.0 or v2.0.0-rc.1 (semver.org)")
+		return nil, godwit.Fail(godwit.CodeUsage, nil, "\""+n.Version+"\" is not a version", "use semantic versions, such as v1.4.0 or v2.0.0-rc.1 (semver.org)")
 	}
 	if err := r.clean(ctx); err != nil {
-		return done, err
+		return nil, err
 	}
 	commit, err := r.git(ctx, nil, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
 	if err != nil {
-		return done, godwit.Fail(godwit.CodeUsage, nil, "there is no commit to release", "commit first")
+		return nil, godwit.Fail(godwit.CodeUsage, nil, "there is no commit to release", "commit first")
 	}
 	tree, err := r.git(ctx, nil, "rev-parse", commit+"^{tree}")
 	if err != nil {
-		return done, err
+		return nil, err
 	}
 	tags, err := r.tags(ctx, n.Push)
 	if err != nil {
-		return done, err
+		return nil, err
 	}
 	if err := r.follows(ctx, n, version, tags); err != nil {
-		return done, err
+		return nil, err
 	}
 	if done.Product, err = r.product(ctx, n.Product, tags); err != nil {
-		return done, err
+		return nil, err
 	}
 	if err := r.lists(ctx, commit); err != nil {
-		return done, err
+		return nil, err
 	}
 	message := n.Message
 	if message == "" {
@@ -72,28 +72,28 @@ func (r *Repository) Tag(ctx context.Context, n NewTag) (Tagged, error) {
 	trailers := []Trailer{{"Product", done.Product}, {"Tree", tree}}
 	if !n.NotAfter.IsZero() {
 		if !n.NotAfter.After(r.now()) {
-			return done, godwit.Fail(godwit.CodeUsage, nil, "--not-after is over already", "give a time in the future")
+			return nil, godwit.Fail(godwit.CodeUsage, nil, "--not-after is over already", "give a time in the future")
 		}
 		trailers = append(trailers, Trailer{"Not-After", n.NotAfter.UTC().Format(time.RFC3339)})
 	}
 	object, err := r.compose(ctx, n.Version, commit, message, trailers)
 	if err != nil {
-		return done, err
+		return nil, err
 	}
 	id, err := r.write(ctx, object)
 	if err != nil {
-		return done, err
+		return nil, err
 	}
 	ref := "refs/tags/" + n.Version
 	if _, err := r.git(ctx, nil, "update-ref", ref, id, ""); err != nil { // only if there is none
-		return done, err
+		return nil, err
 	}
 	if done.Tag, err = r.tag(ctx, id); err != nil {
-		return done, err
+		return nil, err
 	}
 	if n.Push {
 		if _, err := r.git(ctx, nil, "push", "--quiet", "--force-with-lease="+ref+":", r.remote, ref); err != nil {
-			return done, pushError(err, "the tag "+n.Version+" is made and not pushed", "push it when the remote can be reached: git push "+r.remote+" "+ref)
+			return nil, pushError(err, "the tag "+n.Version+" is made and not pushed", "push it when the remote can be reached: git push "+r.remote+" "+ref)
 		}
 		done.Pushed = true
 	}
@@ -243,55 +243,55 @@ func (r *Repository) release(ctx context.Context, version string) (*Tag, error) 
 // Cosign adds a signature to a release that is tagged. What is there stays as it
 // is, to the byte; it is checked first, as far as it can be without knowing who
 // may sign.
-func (r *Repository) Cosign(ctx context.Context, version string, push bool) (Tagged, error) {
-	var done Tagged
+func (r *Repository) Cosign(ctx context.Context, version string, push bool) (*Tagged, error) {
+	done := new(Tagged)
 	t, err := r.release(ctx, version)
 	if err != nil {
-		return done, err
+		return nil, err
 	}
 	if len(t.Keys) == 0 {
-		return done, godwit.Fail(godwit.CodeUnsigned, nil, "the tag "+version+" is not signed", "somebody has to sign it first, with godwit tag")
+		return nil, godwit.Fail(godwit.CodeUnsigned, nil, "the tag "+version+" is not signed", "somebody has to sign it first, with godwit tag")
 	}
 	tree, err := r.git(ctx, nil, "rev-parse", t.Commit+"^{tree}")
 	if err != nil {
-		return done, err
+		return nil, err
 	}
 	if said := t.Get("Tree"); said != "" && said != tree {
-		return done, godwit.Fail(godwit.CodeTampered, nil, "the tag "+version+" names the tree "+said+", and its commit has "+tree, "do not sign it: somebody made a mistake, or worse")
+		return nil, godwit.Fail(godwit.CodeTampered, nil, "the tag "+version+" names the tree "+said+", and its commit has "+tree, "do not sign it: somebody made a mistake, or worse")
 	}
 	sig, err := r.signer.Sign(ctx, namespace, t.object)
 	if err != nil {
-		return done, err
+		return nil, err
 	}
 	signed, err := parseTag(append(slices.Clone(t.object), sig...))
 	if err != nil {
-		return done, err
+		return nil, err
 	}
 	last := len(signed.Keys) - 1
 	if slices.Contains(signed.Keys[:last], signed.Keys[last]) {
-		return done, godwit.Fail(godwit.CodeRefused, nil, "the key "+signed.Keys[last]+" has signed "+version+" before", "somebody else has to, with another key")
+		return nil, godwit.Fail(godwit.CodeRefused, nil, "the key "+signed.Keys[last]+" has signed "+version+" before", "somebody else has to, with another key")
 	}
 	id, err := r.write(ctx, signed.object)
 	if err != nil {
-		return done, err
+		return nil, err
 	}
 	ref := "refs/tags/" + version
 	if _, err := r.git(ctx, nil, "update-ref", ref, id, t.ID); err != nil {
-		return done, err
+		return nil, err
 	}
 	signed.ID = id
 	done.Tag, done.Product = signed, signed.Get("Product")
 	if push {
 		there, err := r.remoteRefs(ctx, ref)
 		if err != nil {
-			return done, err
+			return nil, err
 		}
 		expected := there[ref] // the remote may not have it yet
 		if expected != "" {
 			expected = t.ID
 		}
 		if _, err := r.git(ctx, nil, "push", "--quiet", "--force-with-lease="+ref+":"+expected, r.remote, ref); err != nil {
-			return done, pushError(err, "the tag "+version+" is signed here and not pushed", "if somebody else signed it meanwhile, fetch that: git fetch --force "+r.remote+" "+ref+":"+ref+"; and sign again")
+			return nil, pushError(err, "the tag "+version+" is signed here and not pushed", "if somebody else signed it meanwhile, fetch that: git fetch --force "+r.remote+" "+ref+":"+ref+"; and sign again")
 		}
 		done.Pushed = true
 	}

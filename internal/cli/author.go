@@ -111,7 +111,7 @@ func (c *command) tagVerb() verb {
 				return err
 			}
 			n.Version = version
-			var t author.Tagged
+			var t *author.Tagged
 			if cosign {
 				t, err = r.Cosign(ctx, version, n.Push)
 			} else {

@@ -148,3 +148,50 @@ func TestEnvelope(t *testing.T) {
 		t.Errorf("a message that breaks off: %v", err)
 	}
 }
+
+// TestRandomLines puts lists together at random. Whatever we accept, ssh-keygen
+// has to accept.
+func TestRandomLines(t *testing.T) {
+	b := newBench(t)
+	key, other, ca := b.key("k", "-t", "ed25519"), b.key("o", "-t", "ecdsa", "-b", "256"), b.key("ca", "-t", "ed25519")
+	socket := b.agent()
+	b.run("", "-q", "-s", "ca", "-I", "id", "-n", "alice,bob@x,we ird", "k.pub")
+	sigs := []string{b.sign("k", "git", "hello"), b.signCertified(socket, "k", "git", "hello")}
+	r := mathrand.New(mathrand.NewPCG(3, 4))
+	pick := func(s ...string) string { return s[r.IntN(len(s))] }
+	line := func() string {
+		l := pick("alice", "al*", "*", "!alice,*", "alice,!bob", `"alice"`, `"a b,alice"`, "*@x,!bob*", "", "#alice", "al?ce", ",alice", "alice,", "a,,alice", "!alice", `"we ird"`) + pick(" ", " ", "  ", "\t", "")
+		for n := r.IntN(3); n > 0; n-- {
+			l += pick("cert-authority", "Cert-Authority", `namespaces="g*"`, `namespaces="!x,git"`, `namespaces=""`, `namespaces="a,git\""`, "namespaces=git", `valid-after="20200101"`,
+				`valid-before="20300101Z"`, `valid-after="20260615120000Z"`, `valid-after="20261"`, `valid-before="20200101"`, "x", "cert-authorityx")
+			if n > 1 {
+				l += pick(",", ",", " ", ", ", "")
+			}
+		}
+		l += pick(" ", " ", "\t", "", ",") + pick(key, ca, ca, other, key+" c", strings.Replace(key, " ", "  ", 1), key[:len(key)-1], key+"=", "ssh-ed25519") + pick("\n", "\r\n", "", " # x\n")
+		if r.IntN(10) == 0 {
+			at := r.IntN(len(l))
+			l = l[:at] + pick("\"", " ", ",", "\\", "=", "\t", "#", "!", "\v", "\xa0") + l[at:]
+		}
+		return l
+	}
+	accepted := 0
+	for range 1500 {
+		list := line()
+		if r.IntN(2) == 0 {
+			list += line()
+		}
+		for _, sig := range sigs {
+			if ours(sig, "hello", "git", list, "", noon) != nil {
+				continue
+			}
+			accepted++
+			if !b.theirs(sig, "hello", "git", list, "", noon) {
+				t.Errorf("ssh-keygen refuses what we accept: %q", list)
+			}
+		}
+	}
+	if accepted < 50 {
+		t.Errorf("only %d lists were accepted, too few to tell", accepted)
+	}
+}
