@@ -123,7 +123,7 @@ var Keys = []Key{
 		Doc:   "How often a request that could not be sent is tried.",
 		field: func(c *Config) any { return &c.Source.Retries }},
 	{Section: "source", Name: "backoff", Example: `"3s"`,
-		Doc:   "github, gitea, gitlab and web: the pause before the second try. It doubles with each one.",
+		Doc:   "The pause before the second try. It doubles with each one.",
 		field: func(c *Config) any { return &c.Source.Backoff }},
 	{Section: "source", Name: "max_backoff", Example: `"1m"`,
 		Doc:   "github, gitea, gitlab and web: the longest pause between two tries.",

@@ -40,6 +40,7 @@ type Config struct {
 
 	State  State            // remembers between runs; nil remembers nothing
 	Now    func() time.Time // nil is time.Now
+	OnDate func(time.Time)  // gets the time that a host says, where TLS proves who said it
 	Events godwit.Events    // Debug events
 }
 

@@ -269,6 +269,11 @@ func (t *httpTransport) do(ctx context.Context, build func() (*http1.Request, er
 		if err != nil {
 			return webclient.Explain(ctx, r.URL.Hostname(), t.c.cfg.Now(), err)
 		}
+		if t.c.cfg.OnDate != nil && r.URL.Scheme == "https" {
+			if at, err := http1.ParseTime(resp.Header.Get("Date")); err == nil {
+				t.c.cfg.OnDate(at)
+			}
+		}
 		if resp.StatusCode == http1.StatusOK {
 			first := bufio.NewReaderSize(resp.Body, 512)
 			if _, err = first.Peek(1); err != nil && err != io.EOF {

@@ -168,6 +168,19 @@ func TestTLS(t *testing.T) {
 			codeIs(t, err, godwit.CodeConfig)
 		}
 	})
+	t.Run("date", func(t *testing.T) {
+		const date = "Sat, 05 Dec 2026 10:00:00 GMT"
+		say := func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Date", date) }
+		proven := httptest.NewTLSServer(http.HandlerFunc(say))
+		t.Cleanup(proven.Close)
+		for _, c := range []struct{ url, want string }{{proven.URL, date}, {serve(t, say).URL, ""}} {
+			got := ""
+			poll(dial(t, Config{URL: c.url + "/x.git", CAFile: caFile(t, proven), OnDate: func(at time.Time) { got = at.Format(http.TimeFormat) }}))
+			if got != c.want {
+				t.Errorf("%s: the date is %q, not %q", c.url, got, c.want)
+			}
+		}
+	})
 	t.Run("real git", func(t *testing.T) {
 		r := makeRepo(t, "sha1")
 		h := r.host(githost.Config{TLS: func(l net.Listener) net.Listener {
