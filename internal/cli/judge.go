@@ -2,7 +2,10 @@ package cli
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -169,6 +172,11 @@ func (c *command) judgeFile(ctx context.Context, g *trust.Gate, name string) err
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return godwit.Fail(godwit.CodeUsage, err, name+web.Suffix+" cannot be read", "")
 	}
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return godwit.Fail(godwit.CodeIO, err, name+" cannot be read", "")
+	}
+	id := hex.EncodeToString(h.Sum(nil))
 	st := godwit.Statement{Form: godwit.FileStatement, Body: f, Size: info.Size(), Signatures: sig}
 	base := filepath.Base(name)
 	for _, pattern := range []string{web.ChannelName, web.ChannelFile("*")} {
@@ -177,14 +185,14 @@ func (c *command) judgeFile(ctx context.Context, g *trust.Gate, name string) err
 			if base != web.ChannelName {
 				channel = strings.TrimSuffix(strings.TrimPrefix(base, "channel-"), ".json")
 			}
-			o, err := g.Orders(ctx, st, godwit.Tip{Ref: "channel/" + channel, Channel: "1"}, godwit.Memory{})
+			o, err := g.Orders(ctx, st, godwit.Tip{Ref: "channel/" + channel, Channel: id}, godwit.Memory{})
 			if err != nil {
 				return err
 			}
 			return c.ordered(o)
 		}
 	}
-	v, err := g.Admit(ctx, godwit.Release{Tip: godwit.Tip{Ref: web.ManifestName}, Statement: st}, godwit.Memory{})
+	v, err := g.Admit(ctx, godwit.Release{Tip: godwit.Tip{Ref: web.ManifestName, Commit: id}, Statement: st}, godwit.Memory{})
 	if err == nil {
 		c.accepted(v)
 	}
