@@ -118,23 +118,23 @@ func locate(r io.ReaderAt, size int64) ([]member, error) {
 
 func canonical(w io.Writer, r io.ReaderAt, members []member) error {
 	c := canonizer{w: w}
-	c.buf = append(c.buf, '{')
+	c.put('{')
 	first := true
 	for _, m := range members {
 		if m.name == signature {
 			continue
 		}
 		if !first {
-			c.buf = append(c.buf, ',')
+			c.put(',')
 		}
 		first = false
-		c.buf = append(appendASCII(c.buf, []byte(m.name)), ':')
+		c.name([]byte(m.name))
 		c.in = jsontext.NewReader(io.NewSectionReader(r, m.from, m.to-m.from), readerLimits)
 		if err := c.top(); err != nil {
 			return manifestWords.explain(err)
 		}
 	}
-	c.buf = append(c.buf, '}')
+	c.put('}')
 	return c.flush()
 }
 
@@ -151,6 +151,13 @@ type canonizer struct {
 // A part is one member of an object in buf: its name, as it sorts, and what is
 // written for it.
 type part struct{ name, text, end int }
+
+func (c *canonizer) put(b byte) { c.buf = append(c.buf, b) }
+
+func (c *canonizer) name(s []byte) {
+	c.buf = appendASCII(c.buf, s)
+	c.put(':')
+}
 
 func (c *canonizer) flush() error {
 	_, err := c.w.Write(c.buf)
@@ -170,18 +177,18 @@ func (c *canonizer) top() error {
 		}
 		return c.flush()
 	}
-	c.buf = append(c.buf, '[')
+	c.put('[')
 	for n := 0; ; n++ {
 		k, err := c.in.Next()
 		if err != nil {
 			return err
 		}
 		if k == jsontext.End {
-			c.buf = append(c.buf, ']')
+			c.put(']')
 			return c.flush()
 		}
 		if n > 0 {
-			c.buf = append(c.buf, ',')
+			c.put(',')
 		}
 		if err := c.value(k); err != nil {
 			return err
@@ -203,7 +210,7 @@ func (c *canonizer) value(k jsontext.Kind) (err error) {
 	case jsontext.String:
 		c.buf = appendASCII(c.buf, c.in.Text())
 	case jsontext.Array:
-		c.buf = append(c.buf, '[')
+		c.put('[')
 		for n := 0; ; n++ {
 			if k, err = c.in.Next(); err != nil {
 				return err
@@ -212,13 +219,13 @@ func (c *canonizer) value(k jsontext.Kind) (err error) {
 				break
 			}
 			if n > 0 {
-				c.buf = append(c.buf, ',')
+				c.put(',')
 			}
 			if err := c.value(k); err != nil {
 				return err
 			}
 		}
-		c.buf = append(c.buf, ']')
+		c.put(']')
 	case jsontext.Object:
 		return c.object()
 	}
@@ -240,7 +247,7 @@ func (c *canonizer) object() error {
 		p := part{name: len(c.buf)}
 		c.buf = append(c.buf, c.in.Text()...)
 		p.text = len(c.buf)
-		c.buf = append(appendASCII(c.buf, c.in.Text()), ':')
+		c.name(c.in.Text())
 		if k, err = c.in.Next(); err != nil {
 			return err
 		}
@@ -256,17 +263,17 @@ func (c *canonizer) object() error {
 	c.order = byName{parts, c.buf}
 	sort.Sort(&c.order)
 	end := len(c.buf)
-	c.buf = append(c.buf, '{')
+	c.put('{')
 	for i, p := range parts {
 		if i > 0 {
 			if name := c.buf[p.name:p.text]; bytes.Equal(c.buf[parts[i-1].name:parts[i-1].text], name) {
 				return manifestWords.fail(nil, strconv.QuoteToGraphic(string(name))+" appears twice in an object")
 			}
-			c.buf = append(c.buf, ',')
+			c.put(',')
 		}
 		c.buf = append(c.buf, c.buf[p.text:p.end]...)
 	}
-	c.buf = append(c.buf, '}')
+	c.put('}')
 	c.buf = c.buf[:begin+copy(c.buf[begin:], c.buf[end:])]
 	c.members = c.members[:first]
 	return nil

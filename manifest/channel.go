@@ -211,14 +211,10 @@ func minutes(s string) (int, bool) {
 
 // FormatWindow gives the form that ParseWindow reads.
 func FormatWindow(w godwit.Window) string {
-	b := make([]byte, 0, 11)
-	for i, n := range []int{w.From, w.To} {
-		if i > 0 {
-			b = append(b, '-')
-		}
-		b = append(b, '0'+byte(n/600), '0'+byte(n/60%10), ':', '0'+byte(n%60/10), '0'+byte(n%10))
+	clock := func(n int) string {
+		return string([]byte{'0' + byte(n/600), '0' + byte(n/60%10), ':', '0' + byte(n%60/10), '0' + byte(n%10)})
 	}
-	return string(b)
+	return clock(w.From) + "-" + clock(w.To)
 }
 
 // ParseLabel reads a label of a device such as "site=lab".

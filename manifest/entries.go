@@ -27,9 +27,11 @@ const (
 // files have CodeBadManifest, paths that must not be CodeBadPath.
 func Entries(r io.ReaderAt, size int64, l Limits) godwit.Listing {
 	l = l.withDefaults()
-	order := sync.OnceValues(func() ([]place, error) { return arrange(r, size, l) })
+	var once sync.Once
+	var places []place
+	var err error
 	return func(yield func(godwit.Entry, error) bool) {
-		places, err := order()
+		once.Do(func() { places, err = arrange(r, size, l) })
 		if err != nil {
 			yield(godwit.Entry{}, err)
 			return
