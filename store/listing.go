@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"iter"
 	"slices"
+	"sort"
 
 	"github.com/godwit-ota/godwit"
 	"github.com/godwit-ota/godwit/vfs"
@@ -314,23 +315,22 @@ func (s *Store) index(name string) (*index, error) {
 		}
 		x.keys = append(x.keys, indexKey{keyOf(e.Digest), uint32(e.off >> 32), uint32(e.off)})
 	}
-	slices.SortFunc(x.keys, func(a, b indexKey) int {
-		switch {
-		case a.hash != b.hash:
-			return cmp(a.hash, b.hash)
-		case a.hi != b.hi:
-			return cmp(a.hi, b.hi)
-		}
-		return cmp(a.lo, b.lo)
-	})
+	sort.Sort(byHash(x.keys))
 	return x, nil
 }
 
-func cmp(a, b uint32) int {
-	if a < b {
-		return -1
+// byHash sorts by hash, then by place. A sort of package slices for this one
+// type would be 10 kB of the binary.
+type byHash []indexKey
+
+func (k byHash) Len() int      { return len(k) }
+func (k byHash) Swap(i, j int) { k[i], k[j] = k[j], k[i] }
+func (k byHash) Less(i, j int) bool {
+	a, b := k[i], k[j]
+	if a.hash != b.hash {
+		return a.hash < b.hash
 	}
-	return 1
+	return a.hi < b.hi || a.hi == b.hi && a.lo < b.lo
 }
 
 // find calls fn for each entry with content d until fn returns false.

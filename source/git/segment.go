@@ -8,7 +8,7 @@ import (
 	"hash"
 	"io"
 	"io/fs"
-	"slices"
+	"sort"
 
 	"github.com/godwit-ota/godwit"
 	"github.com/godwit-ota/godwit/source/git/object"
@@ -290,7 +290,7 @@ func (b *builder) finish(name string) (*segment, error) {
 	for i := range order {
 		order[i] = uint32(i)
 	}
-	slices.SortFunc(order, func(x, y uint32) int { return bytes.Compare(b.entry(x), b.entry(y)) })
+	sort.Sort(byEntry{b, order})
 	for _, i := range order {
 		b.Write(b.entry(i))
 	}
@@ -306,6 +306,18 @@ func (b *builder) finish(name string) (*segment, error) {
 		return nil, err
 	}
 	return &segment{f: b.f, name: name, format: b.format, index: index, n: int64(b.n)}, nil
+}
+
+// byEntry sorts numbers of entries by what they are.
+type byEntry struct {
+	b     *builder
+	order []uint32
+}
+
+func (e byEntry) Len() int      { return len(e.order) }
+func (e byEntry) Swap(i, j int) { e.order[i], e.order[j] = e.order[j], e.order[i] }
+func (e byEntry) Less(i, j int) bool {
+	return bytes.Compare(e.b.entry(e.order[i]), e.b.entry(e.order[j])) < 0
 }
 
 // abandon removes the file.
