@@ -340,7 +340,7 @@ func (r *Repository) move(ctx context.Context, name string, before *State, expec
 	}
 	ref, trail := channelRefs+name, trailRefs+name+"/"+number
 	if !local {
-		if err := r.publish(ctx, s, ref, trail, expected); err != nil {
+		if err := r.publish(ctx, s, ref, trail, expected, ""); err != nil {
 			return nil, err
 		}
 	}
@@ -358,14 +358,14 @@ func (r *Repository) move(ctx context.Context, name string, before *State, expec
 }
 
 // publish pushes a state, with its trail where the host takes that. It fails if
-// the remote has changed since expected was there.
-func (r *Repository) publish(ctx context.Context, s *State, ref, trail, expected string) error {
+// the remote has changed since expected was there, and past on the trail.
+func (r *Repository) publish(ctx context.Context, s *State, ref, trail, expected, past string) error {
 	lease := "--force-with-lease=" + ref + ":" + expected
 	push := func(args ...string) error {
 		_, err := r.git(ctx, nil, append([]string{"push", "--quiet", lease}, args...)...)
 		return err
 	}
-	first := push("--atomic", "--force-with-lease="+trail+":", r.remote, s.ID+":"+ref, s.ID+":"+trail)
+	first := push("--atomic", "--force-with-lease="+trail+":"+past, r.remote, s.ID+":"+ref, s.ID+":"+trail)
 	if first == nil {
 		s.Pushed = true
 		return nil
@@ -374,7 +374,7 @@ func (r *Repository) publish(ctx context.Context, s *State, ref, trail, expected
 	if err != nil {
 		return err
 	}
-	if there[ref] != expected || there[trail] != "" {
+	if there[ref] != expected || there[trail] != past {
 		return godwit.Fail(godwit.CodeRefused, nil, "somebody else changed the channel at the same time", "nothing was published: look at it with `godwit channel show`, and run it again")
 	}
 	if err := push(r.remote, s.ID+":"+ref); err != nil {
@@ -382,6 +382,46 @@ func (r *Repository) publish(ctx context.Context, s *State, ref, trail, expected
 	}
 	s.Pushed, s.Trailless = true, true
 	return nil
+}
+
+// CosignChannel adds a signature to the present state of a channel, for devices that
+// ask for more than one signer. The number stays: devices that took the state
+// with fewer signatures see it change under them and wait for the next one, so
+// sign before the first device has seen it, or have all devices ask for as many.
+func (r *Repository) CosignChannel(ctx context.Context, name string, local bool) (before, after *State, err error) {
+	before, expected, err := r.present(ctx, name, local)
+	if err != nil {
+		return nil, nil, err
+	}
+	if before == nil {
+		return nil, nil, noChannel(name)
+	}
+	release, err := r.publishable(ctx, before.Get("Release"), local)
+	if err != nil {
+		return before, nil, err
+	}
+	if release.Commit != before.Commit {
+		return before, nil, godwit.Fail(godwit.CodeTampered, nil, "the channel "+name+" is set for another commit than that of "+release.Name, "do not sign it: somebody made a mistake, or worse")
+	}
+	t, err := r.cosign(ctx, before.Tag)
+	if err != nil {
+		return before, nil, err
+	}
+	after = &State{Tag: t, Sequence: before.Sequence}
+	ref, trail := channelRefs+name, trailRefs+name+"/"+strconv.FormatUint(before.Sequence, 10)
+	if !local {
+		there, err := r.remoteRefs(ctx, trail)
+		if err == nil {
+			err = r.publish(ctx, after, ref, trail, expected, there[trail])
+		}
+		if err != nil {
+			return before, nil, err
+		}
+	}
+	if _, err = r.git(ctx, nil, "update-ref", ref, t.ID, before.ID); err == nil {
+		_, err = r.git(ctx, nil, "update-ref", trail, t.ID)
+	}
+	return before, after, err
 }
 
 // Halt stops a channel: no device takes its release any more. why is shown to

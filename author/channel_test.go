@@ -238,6 +238,57 @@ func TestRace(t *testing.T) {
 	}
 }
 
+func TestCosignChannel(t *testing.T) {
+	d := released(t)
+	ctx := t.Context()
+	d.key("bob")
+	if _, _, err := d.at("one", "alice").Set(ctx, "stable", Setting{Version: "v1.1.0", Rollout: "10%"}); err != nil {
+		t.Fatal(err)
+	}
+	judged := func() (godwit.Orders, error) {
+		rel, err := d.at("origin.git", "alice").Statement(ctx, "channel/stable")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d.gate(2).Orders(ctx, rel.Statement, rel.Tip, godwit.Memory{})
+	}
+	if _, err := judged(); godwit.CodeOf(err) != godwit.CodeThreshold {
+		t.Errorf("one of two: %v", err)
+	}
+	if _, _, err := d.at("one", "alice").CosignChannel(ctx, "stable", false); godwit.CodeOf(err) != godwit.CodeRefused {
+		t.Errorf("the same key again: %v", err)
+	}
+	before, after, err := d.at("two", "bob").CosignChannel(ctx, "stable", false)
+	if err != nil || len(after.Keys) != 2 || after.Sequence != 1 || before.Sequence != 1 || !after.Pushed {
+		t.Fatalf("%+v, %v", after, err)
+	}
+	if o, err := judged(); err != nil || o.Sequence != 1 || o.Rollout != 10 {
+		t.Errorf("%+v, %v", o, err)
+	}
+	if _, err := d.orders("stable", godwit.Memory{}); err != nil { // and git agrees
+		t.Error(err)
+	}
+	if trail := d.git("origin.git", "rev-parse", "refs/godwit/channel/stable/1"); trail != after.ID {
+		t.Errorf("the trail has %s, not %s", trail, after.ID)
+	}
+	// The next state begins with one signature.
+	_, next, err := d.at("one", "alice").Set(ctx, "stable", Setting{Rollout: "20%"})
+	if err != nil || next.Sequence != 2 || len(next.Keys) != 1 || next.Get("Previous") != after.ID {
+		t.Errorf("%+v, %v", next, err)
+	}
+	// A channel that leads elsewhere than its release is not signed.
+	d.git("two", "fetch", "--quiet", "origin", "refs/tags/v1.1.0:refs/tags/v1.1.0")
+	if _, err := d.at("one", "alice").move(ctx, "odd", nil, "", d.git("one", "rev-parse", "v1.0.0^{commit}"), values{"Release": {"v1.1.0"}, "Product": {"station"}}, false); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := d.at("two", "bob").CosignChannel(ctx, "odd", false); godwit.CodeOf(err) != godwit.CodeTampered {
+		t.Errorf("odd: %v", err)
+	}
+	if _, _, err := d.at("two", "bob").CosignChannel(ctx, "none", false); godwit.CodeOf(err) != godwit.CodeNoRef {
+		t.Errorf("none: %v", err)
+	}
+}
+
 // TestHostWithoutTrail: a host that takes only tags and branches.
 func TestHostWithoutTrail(t *testing.T) {
 	d := released(t)

@@ -259,27 +259,14 @@ func (r *Repository) Cosign(ctx context.Context, version string, push bool) (*Ta
 	if said := t.Get("Tree"); said != "" && said != tree {
 		return nil, godwit.Fail(godwit.CodeTampered, nil, "the tag "+version+" names the tree "+said+", and its commit has "+tree, "do not sign it: somebody made a mistake, or worse")
 	}
-	sig, err := r.signer.Sign(ctx, namespace, t.object)
-	if err != nil {
-		return nil, err
-	}
-	signed, err := parseTag(append(slices.Clone(t.object), sig...))
-	if err != nil {
-		return nil, err
-	}
-	last := len(signed.Keys) - 1
-	if slices.Contains(signed.Keys[:last], signed.Keys[last]) {
-		return nil, godwit.Fail(godwit.CodeRefused, nil, "the key "+signed.Keys[last]+" has signed "+version+" before", "somebody else has to, with another key")
-	}
-	id, err := r.write(ctx, signed.object)
+	signed, err := r.cosign(ctx, t)
 	if err != nil {
 		return nil, err
 	}
 	ref := "refs/tags/" + version
-	if _, err := r.git(ctx, nil, "update-ref", ref, id, t.ID); err != nil {
+	if _, err := r.git(ctx, nil, "update-ref", ref, signed.ID, t.ID); err != nil {
 		return nil, err
 	}
-	signed.ID = id
 	done.Tag, done.Product = signed, signed.Get("Product")
 	if push {
 		there, err := r.remoteRefs(ctx, ref)
@@ -296,4 +283,22 @@ func (r *Repository) Cosign(ctx context.Context, version string, push bool) (*Ta
 		done.Pushed = true
 	}
 	return done, nil
+}
+
+// cosign writes t with one more signature below it.
+func (r *Repository) cosign(ctx context.Context, t *Tag) (*Tag, error) {
+	sig, err := r.signer.Sign(ctx, namespace, t.object)
+	if err != nil {
+		return nil, err
+	}
+	signed, err := parseTag(append(slices.Clone(t.object), sig...))
+	if err != nil {
+		return nil, err
+	}
+	last := len(signed.Keys) - 1
+	if slices.Contains(signed.Keys[:last], signed.Keys[last]) {
+		return nil, godwit.Fail(godwit.CodeRefused, nil, "the key "+signed.Keys[last]+" has signed "+t.Name+" before", "somebody else has to, with another key")
+	}
+	signed.ID, err = r.write(ctx, signed.object)
+	return signed, err
 }

@@ -30,11 +30,11 @@ func (c *command) channelVerb() verb {
 	var key, remote, notAfter, why string
 	var push, noPush bool
 	return verb{
-		name: "channel", use: "set|halt|resume|show|log NAME [VERSION]", short: "steer the devices that follow a channel",
-		arg: []string{"set", "halt", "resume", "show", "log"}, operands: [2]int{2, 3},
+		name: "channel", use: "set|halt|resume|cosign|show|log NAME [VERSION]", short: "steer the devices that follow a channel",
+		arg: []string{"set", "halt", "resume", "cosign", "show", "log"}, operands: [2]int{2, 3},
 		long: "A channel is a signed tag that moves, channel/NAME: it says which release devices take, how many of them, and when. Each change is signed, gets the next number, and is pushed; nobody can overwrite another's.\n\n" +
 			"set gives the channel the release VERSION, or changes how the present one goes out. With another release, --window, --floor and --not-after stay as they are unless given; the rest begins anew, and without --rollout and --wave it is for all devices. \"none\" takes a value away.\n\n" +
-			"halt stops it: no device takes the release any more, and those that have it keep it. resume lets it go on. show says what it says now, log what it said before.\n\n" +
+			"halt stops it: no device takes the release any more, and those that have it keep it. resume lets it go on. cosign adds a signature to what the channel says now, for devices that ask for more than one signer (trust.threshold). show says what it says now, log what it said before.\n\n" +
 			"The states before stay in the repository as refs/godwit/channel/NAME/NUMBER.",
 		examples: []string{
 			"godwit channel set stable v1.4.0 --rollout 25%", "godwit channel set stable --rollout 100%",
@@ -93,6 +93,8 @@ func (c *command) channelVerb() verb {
 				before, after, err = r.Halt(ctx, name, why, local)
 			case "resume":
 				before, after, err = r.Resume(ctx, name, local)
+			case "cosign":
+				before, after, err = r.CosignChannel(ctx, name, local)
 			case "show":
 				after, err = r.Show(ctx, name, local)
 				if err == nil {
@@ -132,6 +134,7 @@ func (c *command) changed(action, name, remote string, before, after *author.Sta
 			p.Printf("* %s: %s (was %s)\n", k, is, was)
 		}
 	}
+	p.Printf("signed with %s\n", strings.Join(after.Keys, " and "))
 	switch {
 	case after.Trailless:
 		p.Printf("pushed to %s\n", remote)
