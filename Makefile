@@ -6,11 +6,12 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 # One way to build the binary. nethttpomithttp2 leaves HTTP/2 out, which Git
 # hosts do not need and which costs 800 kB. Code that runs a few times in an
 # update is not inlined (-l), which saves 500 kB; what touches every byte is.
+# Functions begin at multiples of 4, not 32, which saves 150 kB on amd64.
 COLD = net/... vendor/... golang.org/... encoding/... crypto/... math/big fmt \
 	github.com/spf13/... github.com/pelletier/... \
 	$(addprefix github.com/godwit-ota/godwit/,internal/... cmd/... config app engine gate plan store manifest author publish trust trust/... source/git source/git/wire source/git/lfs source/github/... source/web/... source/dir)
 BUILDFLAGS = -tags nethttpomithttp2 -trimpath -buildvcs=false $(COLD:%='-gcflags=%=-l') \
-	-ldflags "-s -w -X github.com/godwit-ota/godwit/internal/cli.Version=$(VERSION)"
+	-ldflags "-s -w -funcalign=4 -X github.com/godwit-ota/godwit/internal/cli.Version=$(VERSION)"
 
 # Largest stripped binaries allowed, in bytes.
 LIMIT_AMD64 = 8000000
