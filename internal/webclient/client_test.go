@@ -106,11 +106,10 @@ func TestRedirects(t *testing.T) {
 		io.WriteString(w, "there")
 	})
 	tls := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		http.Redirect(w, r, other.URL, 302)
+		http.Redirect(w, r, other.URL, http.StatusFound)
 	}))
 	defer tls.Close()
-	var s *httptest.Server
-	s = serve(t, func(w http.ResponseWriter, r *http.Request) {
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		to, status := map[string]string{
 			"/away": other.URL + "/file", "/loop": "/loop", "/self": "/other", "/gone": "/again", "/again": "/other",
 			"/ftp": "ftp://host/x", "/secret": "http://user:pw@" + r.Host + "/", "/nowhere": "",

@@ -3,7 +3,6 @@ package github
 import (
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/godwit-ota/godwit/internal/http1"
 	"github.com/godwit-ota/godwit/internal/webclient"
@@ -31,7 +30,7 @@ func (n notes) Save(name string, b []byte) error {
 
 // answers are what the API said to the questions that are asked again and again,
 // with their ETags: a conditional request that is answered with 304 does not
-// count against GitHub's limit.
+// count against GitHub's limit for those who show a token.
 type answers struct {
 	notes   notes
 	loaded  bool
@@ -62,19 +61,10 @@ func (m *answers) load() {
 	if err != nil {
 		return
 	}
-	list := []remembered(nil)
+	var list []remembered
 	ok := webclient.ReadNote(b, answersTitle, func(key, value string) {
-		r := remembered{key: key}
-		for _, into := range []*string{&r.url, &r.etag, &r.text} {
-			q, err := strconv.QuotedPrefix(strings.TrimPrefix(value, " "))
-			if err != nil {
-				return
-			}
-			value = strings.TrimPrefix(value, " ")[len(q):]
-			*into, _ = strconv.Unquote(q)
-		}
-		if len(list) < maxAnswers {
-			list = append(list, r)
+		if v := unquote(value); len(v) == 3 && len(list) < maxAnswers {
+			list = append(list, remembered{key, answer{v[0], v[1], v[2]}})
 		}
 	})
 	if ok {
@@ -82,45 +72,53 @@ func (m *answers) load() {
 	}
 }
 
-// get gives the answer that is remembered for a key, if it was to this question.
-func (m *answers) get(key, url string) (answer, bool) {
-	if key == "" {
-		return answer{}, false
-	}
-	m.load()
-	for _, r := range m.list {
-		if r.key == key && r.url == url {
-			return r.answer, true
+// unquote reads quoted words with spaces between them, nil if they are not that.
+func unquote(s string) (words []string) {
+	for s != "" {
+		q, err := strconv.QuotedPrefix(s)
+		if err != nil {
+			return nil
 		}
+		w, _ := strconv.Unquote(q)
+		words, s = append(words, w), strings.TrimPrefix(s[len(q):], " ")
 	}
-	return answer{}, false
+	return words
 }
 
-// put remembers an answer. It is saved when it is another one than before.
+// get gives the answer that is remembered for a key, if it was to this question.
+func (m *answers) get(key, url string) *answer {
+	m.load()
+	for i := range m.list {
+		if r := &m.list[i]; r.key == key && r.url == url {
+			return &r.answer
+		}
+	}
+	return nil
+}
+
+// put remembers an answer.
 func (m *answers) put(key string, a answer) {
 	if key == "" || a.etag == "" || len(a.url)+len(a.etag)+len(a.text) > maxAnswer {
 		return
 	}
 	m.load()
-	for i, r := range m.list {
-		if r.key != key {
-			continue
+	for i := range m.list {
+		if m.list[i].key == key {
+			if m.list[i].answer == a {
+				return
+			}
+			m.list = append(m.list[:i], m.list[i+1:]...)
+			break
 		}
-		if r.answer == a {
-			return
-		}
-		m.list = append(m.list[:i], m.list[i+1:]...)
-		break
 	}
 	if m.list = append(m.list, remembered{key, a}); len(m.list) > maxAnswers {
 		m.list = m.list[1:]
 	}
 	m.changed = true
-	m.save()
 }
 
-// save loses nothing that is needed when it fails: a lost answer costs one
-// request.
+// save writes what has changed. It loses nothing that is needed when it fails: a
+// lost answer costs one request.
 func (m *answers) save() {
 	if !m.changed {
 		return
@@ -134,74 +132,52 @@ func (m *answers) save() {
 
 // A rate is what the host says about how often it may be asked.
 type rate struct {
-	notes            notes
-	loaded, changed  bool
 	limit, remaining int
-	reset            time.Time
+	reset            int64 // seconds since 1970
 }
 
-const (
-	rateFile  = "rate-limit"
-	rateTitle = "godwit rate-limit 1"
-)
+const rateKey = "rate-limit"
 
 // see reads the header fields of GitHub (X-RateLimit-…) or GitLab (RateLimit-…).
-func (r *rate) see(h http1.Header) {
-	for _, prefix := range []string{"X-RateLimit-", "RateLimit-"} {
-		limit, err1 := strconv.Atoi(h.Get(prefix + "Limit"))
-		remaining, err2 := strconv.Atoi(h.Get(prefix + "Remaining"))
-		reset, err3 := strconv.ParseInt(h.Get(prefix+"Reset"), 10, 64)
-		if err1 != nil || err2 != nil || err3 != nil || limit <= 0 || remaining < 0 || reset <= 0 || reset > 1<<40 {
-			continue
-		}
-		r.load()
-		at := time.Unix(reset, 0).UTC()
-		// What says the same for people is not written again.
-		if d := at.Sub(r.reset).Abs(); limit != r.limit || d > 10*time.Minute || remaining*10/limit != r.remaining*10/max(r.limit, 1) {
-			r.changed = true
-		}
-		r.limit, r.remaining, r.reset = limit, remaining, at
-		return
+func (m *answers) see(h http1.Header) {
+	prefix := "X-RateLimit-"
+	if h.Get(prefix+"Limit") == "" {
+		prefix = "RateLimit-"
+	}
+	if r := parseRate(h.Get(prefix+"Limit"), h.Get(prefix+"Remaining"), h.Get(prefix+"Reset")); r.limit > 0 {
+		m.setRate(r)
 	}
 }
 
-// usedUp takes note that the host answers no more.
-func (r *rate) usedUp() {
-	r.load()
-	r.changed = r.changed || r.remaining != 0
-	r.remaining = 0
+// parseRate gives limit 0 for what makes no sense.
+func parseRate(limit, remaining, reset string) (r rate) {
+	l, err1 := strconv.ParseUint(limit, 10, 31)
+	n, err2 := strconv.ParseUint(remaining, 10, 31)
+	at, err3 := strconv.ParseUint(reset, 10, 40)
+	if err1 == nil && err2 == nil && err3 == nil {
+		r = rate{int(l), int(n), int64(at)}
+	}
+	return r
 }
 
-func (r *rate) load() {
-	if r.loaded {
-		return
-	}
-	r.loaded = true
-	b, err := r.notes.Load(rateFile)
-	if err != nil {
-		return
-	}
-	var n [3]int64
-	ok := webclient.ReadNote(b, rateTitle, func(key, value string) {
-		for i, k := range []string{"limit", "remaining", "reset"} {
-			if k == key {
-				n[i], _ = strconv.ParseInt(value, 10, 64)
-			}
+func (m *answers) rate() (r rate) {
+	if a := m.get(rateKey, ""); a != nil {
+		if v := strings.Fields(a.text); len(v) == 3 {
+			r = parseRate(v[0], v[1], v[2])
 		}
-	})
-	if ok && n[0] > 0 && n[0] < 1<<31 && n[1] >= 0 && n[1] < 1<<31 {
-		r.limit, r.remaining, r.reset = int(n[0]), int(n[1]), time.Unix(n[2], 0).UTC()
 	}
+	return r
 }
 
-func (r *rate) save() {
-	if !r.changed {
+// setRate remembers a rate. What says about the same for people as before is not
+// a reason to write.
+func (m *answers) setRate(r rate) {
+	if r.limit == 0 {
 		return
 	}
-	r.changed = false
-	n := webclient.NewNote(rateTitle)
-	n.Add("limit", strconv.Itoa(r.limit))
-	n.Add("remaining", strconv.Itoa(r.remaining))
-	n.Add("reset", strconv.FormatInt(r.reset.Unix(), 10))
-	r.notes.Save(rateFile, n.Bytes())
+	old, changed := m.rate(), m.changed
+	m.put(rateKey, answer{"", "-", strconv.Itoa(r.limit) + " " + strconv.Itoa(r.remaining) + " " + strconv.FormatInt(r.reset, 10)})
+	if old.limit == r.limit && max(old.reset-r.reset, r.reset-old.reset) <= 600 && old.remaining*10/old.limit == r.remaining*10/r.limit {
+		m.changed = changed
+	}
 }

@@ -15,121 +15,142 @@ import (
 
 // A question is one thing to ask the API.
 type question struct {
-	url    string
-	accept string // "" is JSON
-	what   string // for messages: "the latest release"
+	at   string // its address
+	what string // for messages: "the latest release"
 	// key names what the answer is remembered by, so that asking again costs next
-	// to nothing while it stays the same. "" remembers nothing.
-	key string
-	// fixed is set where the answer is always the same: once known it is not
-	// asked for again.
+	// to nothing while it stays the same. "" remembers nothing. fixed is set where
+	// the answer is always the same: once known it is not asked for again.
+	key   string
 	fixed bool
-	read  func(a *webclient.Answer) (string, error)
+	most  int64 // bytes of the answer; 0 is 1 MiB
+	used  int64 // bytes of the answer that came
+	// tooLarge words an answer that is larger; nil is a sentence for all.
+	tooLarge func() error
+	// begin forgets what an answer that broke off said; nil has nothing to forget.
+	begin func() error
+	// see gets the answer's values, as scan gives them.
+	see func(path, text []byte) error
+	// result gives what to remember.
+	result func(a *webclient.Answer) string
 }
 
 // attempts is how often an answer is asked for that breaks off.
 const attempts = 3
 
-// ask asks, and gives what read made of the answer, now or at an earlier time.
-// ok is false if there is no such thing.
-func (s *Source) ask(ctx context.Context, q question) (text string, ok bool, err error) {
+// ask asks, and gives the result of the answer, now or at an earlier time. ok is
+// false if there is no such thing.
+func (s *Source) ask(ctx context.Context, q *question) (text string, ok bool, err error) {
 	for n := 1; ; n++ {
-		text, ok, err = s.askOnce(ctx, q)
-		// An answer may break off; the requests themselves are tried again below.
-		var cut *cutError
-		if !errors.As(err, &cut) {
-			return text, ok, err
-		}
-		if err = cut.err; n == attempts || ctx.Err() != nil || godwit.CodeOf(err) != godwit.CodeNetwork {
+		cut := false
+		text, ok, cut, err = s.askOnce(ctx, q)
+		if !cut || n == attempts || ctx.Err() != nil || godwit.CodeOf(err) != godwit.CodeNetwork {
 			return text, ok, err
 		}
 	}
 }
 
-// A cutError is an error in the middle of an answer.
-type cutError struct{ err error }
+// acceptSHA asks GitHub for nothing but the id of a commit.
+const (
+	acceptJSON = "application/json"
+	acceptSHA  = "application/vnd.github.sha"
+)
 
-func (e *cutError) Error() string { return e.err.Error() }
-func (e *cutError) Unwrap() error { return e.err }
-
-func (s *Source) askOnce(ctx context.Context, q question) (text string, ok bool, err error) {
-	r := webclient.Request{URL: q.url, Header: map[string]string{"Accept": q.accept}}
-	if q.accept == "" {
-		r.Header["Accept"] = acceptJSON
+// askOnce also reports whether an answer broke off.
+func (s *Source) askOnce(ctx context.Context, q *question) (text string, ok, cut bool, err error) {
+	accept := acceptJSON
+	if s.kind == gitHub && q.key == branchKey {
+		accept = acceptSHA
 	}
-	old, known := s.answers.get(q.key, q.url)
-	if known && q.fixed {
-		return old.text, true, nil
+	old := s.answers.get(q.key, q.at)
+	if old != nil && q.fixed {
+		return old.text, true, false, nil
 	}
-	if known {
+	r := webclient.Request{URL: q.at, Header: map[string]string{"Accept": accept}}
+	if old != nil {
 		r.IfNoneMatch = old.etag
 	}
 	a, err := s.get(ctx, r)
 	if err != nil {
-		return "", false, err
+		return "", false, false, err
 	}
 	defer a.Body.Close()
-	switch a.Status {
-	case 200:
-	case 304:
-		if known {
-			return old.text, true, nil
-		}
-		return "", false, s.odd(q, errors.New("it says that nothing has changed"))
-	case 404, 409, 410, 422: // 409: the repository is empty; 422: no such commit
-		return "", false, nil
+	switch {
+	case a.Status == 200:
+	case a.Status == 304 && old != nil:
+		return old.text, true, false, nil
+	case a.Status == 404, a.Status == 409, a.Status == 410, a.Status == 422: // 409: the repository is empty; 422: no such commit
+		return "", false, false, nil
 	default:
-		return "", false, s.refused(a, q.what)
+		return "", false, false, s.refused(a, q.what)
 	}
-	if text, err = q.read(a); err != nil {
+	if q.begin != nil {
+		err = q.begin()
+	}
+	most := q.most
+	if most == 0 {
+		most = 1 << 20
+	}
+	switch {
+	case err != nil:
+	case accept == acceptSHA:
+		var b [65]byte
+		n, e := io.ReadFull(a.Body, b[:])
+		if err = e; err == io.ErrUnexpectedEOF || err == io.EOF {
+			err = q.see(nil, []byte(strings.TrimSpace(string(b[:n]))))
+		}
+	default:
+		in := &meter{r: a.Body, left: most, what: q.tooLarge}
+		if in.what == nil {
+			in.what = func() error { return errors.New("it is too large") }
+		}
+		err = scan(in, q.see)
+		q.used = in.n
+	}
+	if err != nil {
 		var known *godwit.Error
 		if !errors.As(err, &known) {
-			return "", false, s.odd(q, err)
+			err = s.odd(q.what, err)
 		}
-		return "", false, &cutError{err}
+		return "", false, true, err
+	}
+	if q.result != nil {
+		text = q.result(a)
 	}
 	etag := a.ETag
 	if q.fixed {
 		etag = "fixed"
 	}
-	s.answers.put(q.key, answer{q.url, etag, text})
-	return text, true, nil
+	s.answers.put(q.key, answer{q.at, etag, text})
+	return text, true, false, nil
 }
 
 // odd is the error of an answer that is not what the API promises.
-func (s *Source) odd(q question, cause error) error {
-	return godwit.Fail(godwit.CodeProtocol, cause, "the answer about "+q.what+" of "+s.name+" is not one of the API", "check source.url, source.type and source.api_url; a proxy may be in the way")
+func (s *Source) odd(what string, cause error) error {
+	return godwit.Fail(godwit.CodeProtocol, cause, "the answer about "+what+" of "+s.name+" is not one of the API", apiHint)
 }
+
+const apiHint = "check source.url, source.type and source.api_url; a proxy may be in the way"
 
 // get sends a request, with the token where that belongs, and takes note of what
 // the answer says beside its content.
 func (s *Source) get(ctx context.Context, r webclient.Request) (*webclient.Answer, error) {
 	u, err := url.Parse(r.URL)
-	if err != nil {
-		return nil, godwit.Fail(godwit.CodeProtocol, nil, "the host gives an address that is none", "check source.url")
+	if err != nil || strings.HasPrefix(s.origin, "https:") && u.Scheme != "https" {
+		return nil, fail(godwit.CodeRedirect, "godwit does not leave an encrypted connection for one that is not", s.name, " has a file that is not at an https address")
 	}
 	origin := webclient.OriginOf(u)
-	if strings.HasPrefix(s.origin, "https:") && u.Scheme != "https" {
-		return nil, godwit.Fail(godwit.CodeRedirect, nil, "the host sends us from https to plain http at "+u.Hostname(), "godwit does not leave an encrypted connection for one that is not")
-	}
-	if s.cfg.Token != "" {
-		g, _ := s.host.(*gitHub)
-		switch {
-		case origin == s.origin:
-			r.Secret = s.host.secret(s.cfg.Token)
-		case g != nil && g.raw != "" && strings.HasPrefix(r.URL, g.raw+"/"):
-			r.Secret = map[string]string{"Authorization": "token " + s.cfg.Token}
-		}
-	}
+	r.Secret = s.secret(r.URL, origin)
 	a, err := s.web.Get(ctx, r)
 	if err != nil {
 		if godwit.CodeOf(err) == godwit.CodeRetryAfter && origin == s.origin {
-			s.rate.usedUp()
+			r := s.answers.rate()
+			r.remaining = 0
+			s.answers.setRate(r)
 		}
 		return nil, err
 	}
 	if webclient.OriginOf(a.URL) == s.origin {
-		s.rate.see(a.Header)
+		s.answers.see(a.Header)
 	}
 	if a.Moved != "" && !s.told && origin == s.origin {
 		s.told = true
@@ -140,89 +161,113 @@ func (s *Source) get(ctx context.Context, r webclient.Request) (*webclient.Answe
 
 // refused words an answer that is an error, with the host's own words.
 func (s *Source) refused(a *webclient.Answer, what string) error {
-	const most = 16 << 10
 	var said error
-	if v, err := jsontext.NewReader(io.LimitReader(a.Body, most), jsontext.Limits{Text: 4 << 10}).Value(most); err == nil && v.Get("message").Text != "" {
-		said = errors.New("it says: " + webclient.Printable(v.Get("message").Text))
-	}
-	host, status := a.URL.Hostname(), "HTTP "+strconv.Itoa(a.Status)
+	scan(io.LimitReader(a.Body, 16<<10), func(path, text []byte) error {
+		if string(path) == "message" {
+			said = errors.New("it says: " + webclient.Printable(string(text)))
+		}
+		return nil
+	}) // whatever else it is
+	code, hint := godwit.CodeUnauthorized, "set source.token"
 	switch {
 	case a.Status == 401:
-		return godwit.Fail(godwit.CodeUnauthorized, said, host+" does not take source.token ("+status+")", "it may have ended, or been revoked: make a new one that may read "+s.name)
-	case a.Status == 403 && s.cfg.Token == "":
-		return godwit.Fail(godwit.CodeUnauthorized, said, host+" does not let us have "+what+" of "+s.name+" ("+status+")", "set source.token")
-	case a.Status == 403:
-		return godwit.Fail(godwit.CodeUnauthorized, said, host+" does not let us have "+what+" of "+s.name+" ("+status+")", "give the token of source.token the right to read the contents of "+s.name)
+		hint = "make a new token that may read " + s.name + ", and set source.token: this one may have ended, or been revoked"
+	case a.Status != 403:
+		code, hint = godwit.CodeProtocol, apiHint
+	case s.cfg.Token != "":
+		hint = "give the token of source.token the right to read the contents of " + s.name
 	}
-	return godwit.Fail(godwit.CodeProtocol, said, host+" does not take the request for "+what+" of "+s.name+" ("+status+")", "check source.url, source.type and source.api_url")
+	return godwit.Fail(code, said, hostOf(a.URL)+" refuses "+what+" of "+s.name+" (HTTP "+strconv.Itoa(a.Status)+")", hint)
 }
+
+func hostOf(u *url.URL) string { return u.Hostname() }
 
 // missing finds out why there is not what is followed. It costs one more request.
-func (s *Source) missing(ctx context.Context, what, hint string) error {
-	_, ok, err := s.ask(ctx, question{url: s.host.home(), what: "the repository", read: func(*webclient.Answer) (string, error) { return "", nil }})
-	if err != nil {
+func (s *Source) missing(ctx context.Context, hint string, what ...string) error {
+	_, ok, err := s.ask(ctx, &question{at: s.api, what: "the repository", see: func(_, _ []byte) error { return nil }})
+	switch {
+	case err != nil:
 		return err
+	case ok:
+		return fail(godwit.CodeNoRef, hint, s.name, " has no ", strings.Join(what, ""))
 	}
-	if ok {
-		return godwit.Fail(godwit.CodeNoRef, nil, s.name+" has no "+what, hint)
-	}
-	if s.cfg.Token == "" {
-		hint = "check source.url; for a private repository set source.token: hosts hide what they do not want to show"
-	} else {
+	hint = "check source.url; for a private repository set source.token: hosts hide what they do not want to show"
+	if s.cfg.Token != "" {
 		hint = "check source.url, and that the token of source.token may read it"
 	}
-	return godwit.Fail(godwit.CodeNotFound, nil, "there is no repository "+s.name+" at "+hostOf(s.origin), hint)
+	return fail(godwit.CodeNotFound, hint, "there is no repository ", s.name, " at ", s.origin)
 }
 
-func hostOf(origin string) string {
-	_, host, _ := strings.Cut(origin, "://")
-	host = strings.TrimSuffix(strings.TrimSuffix(host, ":443"), ":80")
-	return host
+// gone is the error of something that the host named itself.
+func gone(what ...string) error {
+	return fail(godwit.CodeMissingObject, "the branch or tag may just have moved: try again", "the host does not have ", strings.Join(what, ""), ", which it named itself")
 }
 
-// small reads an answer that is a small document. Strings in it, such as a
-// release's notes, may be long.
-func small(a *webclient.Answer) (jsontext.Value, error) {
-	const most = 1 << 20
-	return jsontext.NewReader(a.Body, jsontext.Limits{Bytes: most, Text: most}).Value(0)
-}
-
-// members calls fn for each member of the object that j has just begun. fn must
-// read, or skip, the value.
-func members(j *jsontext.Reader, fn func(name string) error) error {
+// scan reads a JSON document and calls see for each text, number and truth value
+// in it, with the names that lead there, joined by dots. Elements of an array
+// have the name of the array; after each that is an object see gets that name
+// with a slash, and no text.
+func scan(r io.Reader, see func(path, text []byte) error) error {
+	const (
+		maxText = 1 << 20
+		maxName = 1 << 10
+	)
+	type level struct {
+		at    int // length of path
+		array bool
+	}
+	var (
+		stack []level
+		path  []byte
+	)
+	j := jsontext.NewReader(r, jsontext.Limits{Text: maxText})
 	for {
 		k, err := j.Next()
-		if err != nil || k == jsontext.End {
+		if err != nil {
+			if err == io.EOF {
+				err = nil
+			}
 			return err
 		}
-		if k != jsontext.Name {
-			return errors.New("it is not an object")
+		n := len(stack) - 1
+		switch k {
+		case jsontext.Name:
+			if path = path[:stack[n].at]; len(path) > 0 {
+				path = append(path, '.')
+			}
+			if path = append(path, j.Text()...); len(path) > maxName {
+				return errors.New("it has a name that is too long")
+			}
+		case jsontext.Array, jsontext.Object:
+			stack = append(stack, level{len(path), k == jsontext.Array})
+		case jsontext.End:
+			top := stack[n]
+			path, stack = path[:top.at], stack[:n]
+			if n > 0 && stack[n-1].array && !top.array {
+				err = see(append(path, '/'), nil)
+			}
+		default:
+			err = see(path, j.Text())
 		}
-		if err := fn(string(j.Text())); err != nil {
+		if err != nil {
 			return err
 		}
 	}
 }
 
-// elements calls fn for each element of the array that j has just begun, after
-// its first token.
-func elements(j *jsontext.Reader, fn func(k jsontext.Kind) error) error {
-	for {
-		k, err := j.Next()
-		if err != nil || k == jsontext.End {
-			return err
-		}
-		if err := fn(k); err != nil {
-			return err
-		}
-	}
-}
+// fields are values of an answer by name.
+type fields map[string]string
 
-// begin reads the first token, which must be of a kind.
-func begin(j *jsontext.Reader, want jsontext.Kind) error {
-	k, err := j.Next()
-	if err == nil && k != want {
-		err = errors.New("it is of another form")
+// take keeps the values of one object that are in want, a list between spaces.
+// Of parents there may be many.
+func (f fields) take(want string, path, text []byte) {
+	name := string(path)
+	if !strings.Contains(want, " "+name+" ") {
+		return
 	}
-	return err
+	if old, ok := f[name]; ok && name == "parents.sha" {
+		f[name] = old + " " + string(text)
+	} else {
+		f[name] = string(text)
+	}
 }

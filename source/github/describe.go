@@ -1,6 +1,7 @@
 package github
 
 import (
+	"bytes"
 	"context"
 	"io"
 
@@ -20,21 +21,19 @@ func (s *Source) Describe(ctx context.Context, v godwit.Verified, have []string)
 	}
 	root := v.Tree
 	if root == "" || v.Time.IsZero() {
-		c, err := s.askCommit(ctx, v.Commit)
-		if err != nil {
-			return d, err
-		}
+		f, when, err := s.askCommit(ctx, v.Commit)
 		if d.Time.IsZero() {
-			d.Time = c.when
+			d.Time = when
 		}
 		switch {
+		case err != nil:
 		case root != "":
-		case c.tree == "":
+		case !s.knowsTrees():
 			root = v.Commit
 		case s.cfg.Signed:
-			root, err = c.prove(v.Commit)
+			root, err = prove(v.Commit, f)
 		default:
-			root = c.tree
+			root = f["tree.sha"]
 		}
 		if err != nil {
 			return d, err
@@ -59,15 +58,11 @@ const (
 
 // bringManifest brings the manifest of a release, and the signatures beside it.
 func (s *Source) bringManifest(ctx context.Context, r release) (st godwit.Statement, err error) {
-	st.Form = godwit.FileStatement
-	if err := vfs.MkdirAll(s.cfg.State, s.cfg.Folder); err != nil {
-		return st, diskError(err)
+	if err := s.makeFolder(); err != nil {
+		return st, err
 	}
-	if s.manifest != nil {
-		s.manifest.Close()
-		s.manifest = nil
-	}
-	name := s.cfg.Folder + "/" + manifestFile
+	s.closeManifest()
+	name := s.inFolder(manifestFile)
 	if err := s.cfg.State.Remove(name); err != nil && !isAbsent(err) {
 		return st, diskError(err)
 	}
@@ -76,47 +71,41 @@ func (s *Source) bringManifest(ctx context.Context, r release) (st godwit.Statem
 		return st, diskError(err)
 	}
 	s.manifest = f
-	st.Size, err = s.asset(ctx, r.manifest, r.tag+": "+manifestName, s.cfg.Limits.TreeBytes, f)
-	if err != nil {
-		return st, err
+	st.Form, st.Body = godwit.FileStatement, f
+	st.Size, err = s.download(ctx, r.manifest, manifestName, s.cfg.Limits.TreeBytes, f)
+	if err == nil && r.signature != "" {
+		var b bytes.Buffer
+		_, err = s.download(ctx, r.signature, signatureName, maxSignatures, &b)
+		st.Signatures = b.Bytes()
 	}
-	st.Body = f
-	if r.signature != "" {
-		var b limited
-		if _, err = s.asset(ctx, r.signature, r.tag+": "+signatureName, maxSignatures, &b); err != nil {
-			return st, err
-		}
-		st.Signatures = b
-	}
-	return st, nil
+	return st, err
 }
 
-// limited is a writer into memory; whoever writes keeps to a limit.
-type limited []byte
-
-func (l *limited) Write(p []byte) (int, error) {
-	*l = append(*l, p...)
-	return len(p), nil
+func (s *Source) closeManifest() {
+	if s.manifest != nil {
+		s.manifest.Close()
+		s.manifest = nil
+	}
 }
 
-// asset brings an attached file.
-func (s *Source) asset(ctx context.Context, address, what string, most int64, to io.Writer) (int64, error) {
-	a, err := s.get(ctx, webclient.Request{URL: address, Header: map[string]string{"Accept": acceptRaw}, Resume: true})
+// download brings an attached file.
+func (s *Source) download(ctx context.Context, address, name string, most int64, to io.Writer) (int64, error) {
+	what := "the attached file " + name
+	a, err := s.get(ctx, webclient.Request{URL: address, Header: map[string]string{"Accept": "application/octet-stream"}, Resume: true})
 	if err != nil {
 		return 0, err
 	}
 	defer a.Body.Close()
-	tooLarge := func() error {
-		return godwit.Fail(godwit.CodeLimit, nil, "the attached file "+what+" is larger than it may be", "raise max_tree_size_kb (limits.max_tree_bytes), if the release is meant to be like this")
+	switch a.Status {
+	case 200:
+	case 404, 410:
+		return 0, gone(what)
+	default:
+		return 0, s.refused(a, what)
 	}
-	switch {
-	case a.Status == 404 || a.Status == 410:
-		return 0, godwit.Fail(godwit.CodeMissingObject, nil, "the host does not have the attached file "+what+", which it named itself", "it may just have been replaced: try again")
-	case a.Status != 200:
-		return 0, s.refused(a, "the attached file "+what)
-	case a.Size > most:
-		return 0, tooLarge()
-	}
-	n, err := io.CopyBuffer(struct{ io.Writer }{to}, &meter{r: a.Body, left: most, what: tooLarge}, make([]byte, copySize))
+	in := &meter{r: a.Body, left: most, what: func() error {
+		return fail(godwit.CodeLimit, "raise max_tree_size_kb (limits.max_tree_bytes), if the release is meant to be like this", what, " is larger than it may be")
+	}}
+	n, err := io.CopyBuffer(struct{ io.Writer }{to}, in, make([]byte, copySize))
 	return n, diskError(err)
 }

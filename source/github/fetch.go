@@ -6,6 +6,7 @@ import (
 	"hash"
 	"io"
 	"strconv"
+	"strings"
 
 	"github.com/godwit-ota/godwit"
 	"github.com/godwit-ota/godwit/internal/webclient"
@@ -14,8 +15,7 @@ import (
 )
 
 const (
-	copySize   = 16 << 10
-	partPrefix = "part-"
+	copySize = 16 << 10
 	// keepFrom is the size from which the beginning of a file is kept when its
 	// transfer breaks, for the next run.
 	keepFrom = 256 << 10
@@ -63,6 +63,7 @@ type fetch struct {
 	buf         []byte
 	base, total int64 // of all files, for progress
 	at          int64 // bytes of it that came
+	size        int64 // of it
 	sum         hash.Hash
 	git         *object.Hasher // instead of sum
 }
@@ -78,12 +79,12 @@ func (f *fetch) run(ctx context.Context, into godwit.Objects) error {
 }
 
 func (f *fetch) tooLarge() error {
-	return godwit.Fail(godwit.CodeLimit, nil, "the file "+quote(f.e.Path)+" is larger than limits.max_file_bytes allows", "raise the limit, if the release is meant to be like this")
+	return fail(godwit.CodeLimit, "raise the limit, if the release is meant to be like this", "the file ", quote(f.e.Path), " is larger than limits.max_file_bytes allows")
 }
 
 // begin starts the digest of a content of size bytes.
 func (f *fetch) begin(size int64) {
-	f.sum, f.git, f.at = nil, nil, 0
+	f.sum, f.git, f.at, f.size = nil, nil, 0, size
 	switch f.e.Digest.Algorithm {
 	case godwit.GitSHA1:
 		f.git = object.NewHasher(object.SHA1)
@@ -118,8 +119,7 @@ func (f *fetch) check() error {
 		got = godwit.MakeDigest(got.Algorithm, f.sum.Sum(nil))
 	}
 	if got != f.e.Digest {
-		return &wrongContent{godwit.Fail(godwit.CodeBadObject, nil, "the host sends "+quote(f.e.Path)+" with a content that is not the one of the release",
-			"try again; if it stays, the release was changed after its manifest was made, or the host or somebody between lies")}
+		return f.wrong("a content that is not the one of the release")
 	}
 	return nil
 }
@@ -131,42 +131,43 @@ func (w *wrongContent) Unwrap() error { return w.err }
 
 // ask asks for the content from an offset on.
 func (f *fetch) ask(ctx context.Context, offset int64) (*webclient.Answer, error) {
-	s := f.s
-	address, accept := s.host.file(f.commit, f.e)
+	s, what := f.s, "the file "+quote(f.e.Path)
+	address := s.fileAt(f.commit, f.e, s.raw)
 	for {
 		r := webclient.Request{URL: address, Offset: offset, Resume: true}
-		if accept != "" {
-			r.Header = map[string]string{"Accept": accept}
+		if s.kind == gitHub {
+			r.Header = map[string]string{"Accept": "application/vnd.github.raw+json"}
 		}
 		a, err := s.get(ctx, r)
 		if err != nil {
 			return nil, err
 		}
-		what := "the file " + quote(f.e.Path)
-		switch a.Status {
-		case 200, 206:
-			if a.Size >= 0 && f.e.Size >= 0 && a.Size != f.e.Size {
-				a.Body.Close()
-				return nil, godwit.Fail(godwit.CodeBadObject, nil, "the host sends "+quote(f.e.Path)+" with "+strconv.FormatInt(a.Size, 10)+" bytes, and the release says "+strconv.FormatInt(f.e.Size, 10),
-					"try again; if it stays, the release was changed after its manifest was made")
-			}
+		switch {
+		case a.Status == 404 || a.Status == 410:
+			err = fail(godwit.CodeMissingObject, "push the commit that the release was made from, and make the release again", "the host does not have ", what, " of the release")
+		case a.Status != 200 && a.Status != 206:
+			err = s.refused(a, what)
+		case a.Size < 0 && f.e.Size < 0:
+			err = fail(godwit.CodeProtocol, "a proxy may be in the way", "the host does not say how large ", what, " is")
+		case a.Size >= 0 && f.e.Size >= 0 && a.Size != f.e.Size:
+			err = f.wrong(strconv.FormatInt(a.Size, 10), " instead of ", strconv.FormatInt(f.e.Size, 10), " bytes")
+		default:
 			return a, nil
-		case 404, 410:
-			a.Body.Close()
-			// A host for files alone may not know of a new name, or of a token.
-			if g, ok := s.host.(*gitHub); ok && g.raw != "" {
-				api := gitHub{repo: g.repo}
-				if other, kind := api.file(f.commit, f.e); other != address {
-					address, accept = other, kind
-					continue
-				}
-			}
-			return nil, godwit.Fail(godwit.CodeMissingObject, nil, "the host does not have "+what+" of the release", "push the commit that the release was made from, and make the release again")
 		}
-		err = s.refused(a, what)
 		a.Body.Close()
-		return nil, err
+		// A host for files alone may not know of a new name, or of a token.
+		other := s.fileAt(f.commit, f.e, "")
+		if godwit.CodeOf(err) != godwit.CodeMissingObject || other == address {
+			return nil, err
+		}
+		address = other
 	}
+}
+
+// wrong is the error of a content that is not the one of the release.
+func (f *fetch) wrong(how ...string) error {
+	return &wrongContent{fail(godwit.CodeBadObject, "try again; if it stays, the release was changed after its manifest was made, or the host or somebody between lies",
+		"the host sends ", quote(f.e.Path), " with ", strings.Join(how, ""))}
 }
 
 // straight brings a small file.
@@ -192,17 +193,10 @@ func (f *fetch) straight(ctx context.Context, into godwit.Objects) error {
 
 // copy takes in what comes, up to the size of the entry.
 func (f *fetch) copy(from io.Reader, to io.Writer) error {
-	most := f.e.Size
-	if most < 0 {
-		most = f.s.cfg.Limits.FileBytes
-	}
 	for {
 		n, err := from.Read(f.buf)
-		if int64(n) > most-f.at {
-			if f.e.Size < 0 {
-				return f.tooLarge()
-			}
-			return &wrongContent{godwit.Fail(godwit.CodeBadObject, nil, "the host sends "+quote(f.e.Path)+" longer than the release says", "try again; if it stays, the release was changed after its manifest was made")}
+		if int64(n) > f.size-f.at {
+			return f.wrong("more bytes than the release says")
 		}
 		if n > 0 {
 			if _, e := to.Write(f.buf[:n]); e != nil {
@@ -212,7 +206,7 @@ func (f *fetch) copy(from io.Reader, to io.Writer) error {
 			f.s.cfg.Events.Emit(godwit.Event{Stage: godwit.StageFetch, Level: godwit.Progress, Done: f.base + f.at, Total: f.total, Unit: "B"})
 		}
 		switch {
-		case err == io.EOF && f.e.Size >= 0 && f.at < f.e.Size:
+		case err == io.EOF && f.at < f.size:
 			return godwit.Fail(godwit.CodeNetwork, io.ErrUnexpectedEOF, "the host sends "+quote(f.e.Path)+" shorter than the release says", "try again")
 		case err == io.EOF:
 			return nil
@@ -225,9 +219,9 @@ func (f *fetch) copy(from io.Reader, to io.Writer) error {
 // kept brings a file by way of one in the state folder, where its beginning
 // stays if the transfer breaks.
 func (f *fetch) kept(ctx context.Context, into godwit.Objects) error {
-	name := f.s.cfg.Folder + "/" + partPrefix + f.e.Digest.Hex()[:16]
-	if err := vfs.MkdirAll(f.s.cfg.State, f.s.cfg.Folder); err != nil {
-		return diskError(err)
+	name := f.s.inFolder(partPrefix + f.e.Digest.Hex()[:16])
+	if err := f.s.makeFolder(); err != nil {
+		return err
 	}
 	file, err := f.s.cfg.State.Open(name, vfs.Write)
 	if err != nil {
@@ -278,12 +272,10 @@ func (f *fetch) fill(ctx context.Context, file vfs.File) (mixed bool, err error)
 	}
 	size := f.e.Size
 	if size < 0 {
-		if size = a.Size; size < 0 {
-			return false, f.measure(a.Body, file)
-		}
-		if size > f.s.cfg.Limits.FileBytes {
-			return false, f.tooLarge()
-		}
+		size = a.Size
+	}
+	if size > f.s.cfg.Limits.FileBytes {
+		return false, f.tooLarge()
 	}
 	f.begin(size)
 	for f.at < have {
@@ -299,25 +291,6 @@ func (f *fetch) fill(ctx context.Context, file vfs.File) (mixed bool, err error)
 		}
 	}
 	return have > 0, f.check()
-}
-
-// measure takes in a content whose size nobody tells before its end.
-func (f *fetch) measure(from io.Reader, file vfs.File) error {
-	f.e = &godwit.Entry{Path: f.e.Path, Mode: f.e.Mode, Digest: f.e.Digest, Size: godwit.UnknownSize}
-	f.begin(0)
-	if err := f.copy(from, &tail{file, 0}); err != nil {
-		return err
-	}
-	size := f.at
-	f.begin(size)
-	for f.at < size {
-		n, err := file.ReadAt(f.buf[:min(int64(len(f.buf)), size-f.at)], f.at)
-		if n == 0 {
-			return diskError(err)
-		}
-		f.write(f.buf[:n])
-	}
-	return f.check()
 }
 
 // tail writes behind what is there.

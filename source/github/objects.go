@@ -3,15 +3,11 @@ package github
 import (
 	"bytes"
 	"context"
-	"errors"
-	"io"
-	"iter"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/godwit-ota/godwit"
-	"github.com/godwit-ota/godwit/internal/jsontext"
 	"github.com/godwit-ota/godwit/internal/webclient"
 	"github.com/godwit-ota/godwit/source/git/object"
 )
@@ -26,280 +22,229 @@ const maxStatement = 64 << 10
 // maxTagChain is how many tags may name each other before a commit comes.
 const maxTagChain = 5
 
+// wanted are the values of GitHub's "git-tag" and "git-commit", and of Gitea's
+// "AnnotatedTag" and "Commit", that make the object.
+const wanted = " object.sha object.type tag tagger.name tagger.email tagger.date message verification.payload verification.signature" +
+	" tree.sha parents.sha author.name author.email author.date committer.name committer.email committer.date committed_date "
+
+// askTag brings a tag object as the API shows it, and gives what it names.
+func (s *Source) askTag(ctx context.Context, id string, fixed bool) (target string, err error) {
+	q := question{at: s.at(tagObject, id), what: "the tag object " + id, key: "target", fixed: fixed}
+	q.begin = func() error {
+		s.tag, s.tagID = fields{}, id
+		return nil
+	}
+	q.see = func(path, text []byte) error {
+		s.tag.take(wanted, path, text)
+		return nil
+	}
+	q.result = func(a *webclient.Answer) string { return s.tag["object.type"] + " " + s.tag["object.sha"] }
+	target, ok, err := s.ask(ctx, &q)
+	if err == nil && !ok {
+		err = gone(q.what)
+	}
+	if err != nil {
+		s.tagID = ""
+	}
+	return target, err
+}
+
 // follow finds the commit that an annotated tag names.
 func (s *Source) follow(ctx context.Context, id string) (string, error) {
-	what := "the tag object " + id
 	for range maxTagChain {
-		q := question{url: s.host.tag(id), what: what, key: "target", fixed: true, read: func(a *webclient.Answer) (string, error) {
-			v, err := small(a)
-			s.tagID, s.tag = id, v
-			o := v.Get("object")
-			return o.Get("type").Text + " " + o.Get("sha").Text, err
-		}}
-		text, ok, err := s.ask(ctx, q)
+		text, err := s.askTag(ctx, id, true)
 		if err != nil {
 			return "", err
 		}
 		kind, target, _ := strings.Cut(text, " ")
-		switch {
-		case !ok:
-			return "", godwit.Fail(godwit.CodeMissingObject, nil, "the host does not have "+what+", which it named itself", "the tag may just have moved; try again")
-		case kind != "commit" && kind != "tag":
-			return "", godwit.Fail(godwit.CodeNoRef, nil, "the tag names a "+webclient.Printable(kind)+" and not a commit", "tag a commit")
+		if kind != "commit" && kind != "tag" {
+			return "", notCommit(kind)
 		}
-		if err := s.checkID(target, what); err != nil || kind == "commit" {
+		if err := s.checkID(target, "the tag object "+id); err != nil || kind == "commit" {
 			return target, err
 		}
 		id = target
 	}
-	return "", godwit.Fail(godwit.CodeBadObject, nil, "a tag names a tag that names a tag, and so on", "tag the commit itself")
+	return "", fail(godwit.CodeBadObject, "tag the commit itself", "a tag names a tag that names a tag, and so on")
 }
 
 // statement brings the tag object called id as it was signed.
-func (s *Source) statement(ctx context.Context, id, name string) (godwit.Statement, error) {
-	want, err := object.ParseID(id)
-	if err != nil {
-		return godwit.Statement{}, err
-	}
+func (s *Source) statement(ctx context.Context, id, name string) (st godwit.Statement, err error) {
 	if s.tagID != id {
-		q := question{url: s.host.tag(id), what: "the tag " + quote(name), read: func(a *webclient.Answer) (string, error) {
-			v, err := small(a)
-			s.tagID, s.tag = id, v
-			return "", err
-		}}
-		if _, ok, err := s.ask(ctx, q); err != nil || !ok {
-			if err == nil {
-				err = godwit.Fail(godwit.CodeMissingObject, nil, "the host does not have the tag object "+id+", which it named itself", "the tag may just have moved; try again")
-			}
-			s.tagID = ""
-			return godwit.Statement{}, err
+		if _, err = s.askTag(ctx, id, false); err != nil {
+			return st, err
 		}
 	}
-	raw, err := match(want, object.Tag, tagForms(s.tag))
+	m, err := newMaker(id, object.Tag)
 	if err != nil {
-		return godwit.Statement{}, err
+		return st, err
 	}
-	if raw == nil {
-		for plain := range tagForms(s.tag) {
-			raw = plain // as good as any: without a signature it is refused
-		}
-		if bytes.Contains(raw, []byte("-----BEGIN ")) || s.tag.Get("verification").Get("signature").Text != "" {
-			return godwit.Statement{}, godwit.Fail(godwit.CodeProtocol, nil, hostOf(s.origin)+" does not show the tag "+quote(name)+" as it was signed",
-				"set source.type = \"git\", or attach a signed manifest to the release")
-		}
+	// Without a signature whatever was put together last is refused as well as
+	// what it should have been.
+	found := m.tag(s.tag)
+	switch {
+	case m.err != nil:
+		return st, m.err
+	case !found && (bytes.Contains(m.raw, []byte("-----BEGIN ")) || s.tag["verification.signature"] != ""):
+		return st, fail(godwit.CodeProtocol, "set source.type = \"git\", or attach a signed manifest to the release", "the host does not show the tag ", quote(name), " as it was signed")
+	case len(m.raw) > maxStatement:
+		return st, fail(godwit.CodeLimit, "sign a tag with a shorter message", "the tag ", quote(name), " is larger than 64 KiB")
 	}
-	if len(raw) > maxStatement {
-		return godwit.Statement{}, godwit.Fail(godwit.CodeLimit, nil, "the tag "+quote(name)+" is larger than 64 KiB", "sign a tag with a shorter message")
-	}
-	return godwit.Statement{Form: godwit.TagStatement, Body: bytes.NewReader(raw), Size: int64(len(raw))}, nil
+	return godwit.Statement{Form: godwit.TagStatement, Body: bytes.NewReader(m.raw), Size: int64(len(m.raw))}, nil
 }
 
-// match gives the form that has the id, nil if none has.
-func match(want object.ID, kind object.Type, forms iter.Seq[[]byte]) ([]byte, error) {
-	h := object.NewHasher(want.Format())
-	for raw := range forms {
-		h.Reset(kind, int64(len(raw)))
-		h.Write(raw)
-		id, err := h.ID()
-		if err != nil {
-			return nil, err
-		}
-		if id == want {
-			return raw, nil
-		}
-	}
-	return nil, nil
+// A maker puts objects together.
+type maker struct {
+	want object.ID
+	kind object.Type
+	hash *object.Hasher
+	raw  []byte // the last try
+	err  error
 }
 
-// tagForms gives what the answer v may have been made of: GitHub's "git-tag",
-// whose verification has the text that was signed, or Gitea's "AnnotatedTag",
-// whose message may end with the signature.
-func tagForms(v jsontext.Value) iter.Seq[[]byte] {
-	return func(yield func([]byte) bool) {
-		check := v.Get("verification")
-		payload, signature := check.Get("payload").Text, check.Get("signature").Text
-		if payload != "" {
-			for _, end := range ends(signature) {
-				if !yield([]byte(payload + end)) {
-					return
-				}
-			}
-		}
-		o := v.Get("object")
-		head := "object " + o.Get("sha").Text + "\ntype " + o.Get("type").Text + "\ntag " + v.Get("tag").Text + "\ntagger "
-		message := v.Get("message").Text
-		texts := []string{message, message + "\n"}
-		if signature != "" && !strings.Contains(message, "-----BEGIN ") {
-			for _, end := range ends(signature) {
-				texts = append(texts, message+end, message+"\n"+end)
-			}
-		}
-		for who := range person(v.Get("tagger")) {
-			for _, text := range texts {
-				if !yield([]byte(head + who + "\n\n" + text)) {
-					return
-				}
-			}
-		}
-	}
+func newMaker(id string, kind object.Type) (*maker, error) {
+	want, err := object.ParseID(id)
+	return &maker{want: want, kind: kind, hash: object.NewHasher(want.Format())}, err
 }
 
-// ends gives the ways in which a signature may have ended: hosts take the last
-// line end off.
-func ends(signature string) []string {
-	trimmed := strings.TrimRight(signature, "\n")
-	if signature == trimmed {
-		return []string{signature + "\n", signature}
+// try reports whether these parts, one behind the other, are the object.
+func (m *maker) try(parts ...string) bool {
+	m.raw = m.raw[:0]
+	for _, p := range parts {
+		m.raw = append(m.raw, p...)
 	}
-	return []string{signature, trimmed + "\n", trimmed}
+	m.hash.Reset(m.kind, int64(len(m.raw)))
+	m.hash.Write(m.raw)
+	id, err := m.hash.ID()
+	if err != nil {
+		m.err = err
+	}
+	return err == nil && id == m.want
 }
 
-// person gives the forms "NAME <EMAIL> SECONDS ZONE" of an author. GitHub tells
-// times in UTC, so that the zone has to be guessed.
-func person(v jsontext.Value) iter.Seq[string] {
-	return func(yield func(string) bool) {
-		at, err := time.Parse(time.RFC3339, v.Get("date").Text)
-		if err != nil {
-			return
-		}
-		head := v.Get("name").Text + " <" + v.Get("email").Text + "> " + strconv.FormatInt(at.Unix(), 10) + " "
-		for _, zone := range zones(at) {
-			if !yield(head + zone) {
-				return
-			}
-		}
+// tag puts a tag together. GitHub's verification has the text that was signed;
+// Gitea's message may end with the signature. Hosts take the last line end off.
+func (m *maker) tag(f fields) bool {
+	payload, signature := f["verification.payload"], strings.TrimRight(f["verification.signature"], "\n")
+	if payload != "" && (m.try(payload, signature, "\n") || m.try(payload, signature)) {
+		return true
 	}
+	head := "object " + f["object.sha"] + "\ntype " + f["object.type"] + "\ntag " + f["tag"] + "\ntagger "
+	return eachZone(f["tagger.date"], func(when string) bool {
+		who := f.person("tagger", when)
+		return m.try(head, who, "\n\n", f["message"]) || m.try(head, who, "\n\n", f["message"], "\n")
+	})
 }
 
-// zones is the offsets from UTC that clocks have, at's own first.
-func zones(at time.Time) []string {
-	list := []string{at.Format("-0700")}
-	for h := -12; h <= 14; h++ {
-		sign, n := "+", h
-		if h < 0 {
-			sign, n = "-", -h
-		}
-		list = append(list, sign+string([]byte{byte('0' + n/10), byte('0' + n%10)})+"00")
-	}
-	return append(list, "-0930", "-0330", "-0230", "+0330", "+0430", "+0530", "+0545", "+0630", "+0845", "+0930", "+1030", "+1245", "+1345")
+// person gives "NAME <EMAIL> SECONDS ZONE".
+func (f fields) person(role, when string) string {
+	return f[role+".name"] + " <" + f[role+".email"] + "> " + when
 }
 
-// A commit is what the API says of one.
-type commit struct {
-	tree string // "" where the host does not say
-	when time.Time
-	v    jsontext.Value
+// zones is the offsets from UTC that clocks have. GitHub tells times in UTC, so
+// that they have to be guessed.
+const zones = "+0000 +0100 +0200 +0300 +0400 +0500 +0600 +0700 +0800 +0900 +1000 +1100 +1200 +1300 +1400 " +
+	"-0100 -0200 -0300 -0400 -0500 -0600 -0700 -0800 -0900 -1000 -1100 -1200 " +
+	"-0930 -0330 -0230 +0330 +0430 +0530 +0545 +0630 +0845 +0930 +1030 +1245 +1345"
+
+// eachZone calls fn with "SECONDS ZONE" for all zones, the date's own first,
+// until it returns true, and reports whether it did.
+func eachZone(date string, fn func(when string) bool) bool {
+	at, err := time.Parse(time.RFC3339, date)
+	if err != nil {
+		return false
+	}
+	seconds := strconv.FormatInt(at.Unix(), 10) + " "
+	if fn(seconds + at.Format("-0700")) {
+		return true
+	}
+	for _, z := range strings.Fields(zones) {
+		if fn(seconds + z) {
+			return true
+		}
+	}
+	return false
 }
 
 // askCommit asks for a commit.
-func (s *Source) askCommit(ctx context.Context, id string) (c commit, err error) {
-	q := question{url: s.host.commit(id), what: "the commit " + id, read: func(a *webclient.Answer) (string, error) {
-		c.v, err = small(a)
-		return "", err
-	}}
-	_, ok, err := s.ask(ctx, q)
+func (s *Source) askCommit(ctx context.Context, id string) (f fields, when time.Time, err error) {
+	q := question{at: s.at(commitObject, id), what: "the commit " + id}
+	q.begin = func() error {
+		f = fields{}
+		return nil
+	}
+	q.see = func(path, text []byte) error {
+		if inner, ok := bytes.CutPrefix(path, []byte("commit.")); ok {
+			path = inner
+		} else if s.kind == gitea && string(path) != "parents.sha" {
+			return nil // about people who have accounts
+		}
+		f.take(wanted, path, text)
+		return nil
+	}
+	_, ok, err := s.ask(ctx, &q)
 	if err == nil && !ok {
-		err = godwit.Fail(godwit.CodeMissingObject, nil, "the host does not have the commit "+id, "the branch or tag may just have moved; try again")
+		err = gone(q.what)
 	}
-	if err != nil {
-		return c, err
+	if err == nil && s.knowsTrees() {
+		err = s.checkID(f["tree.sha"], q.what)
 	}
-	inner := c.v // GitHub's "git-commit"
-	if g := c.v.Get("commit"); g.Kind == jsontext.Object {
-		inner = g // Gitea's "Commit"
+	date := f["committer.date"]
+	if s.kind == gitLab {
+		date = f["committed_date"]
 	}
-	c.tree = inner.Get("tree").Get("sha").Text
-	date := inner.Get("committer").Get("date").Text
-	if d := c.v.Get("committed_date").Text; d != "" {
-		date = d // GitLab's
-	}
-	c.when, _ = time.Parse(time.RFC3339, date) // for people only
-	if c.tree != "" {
-		err = s.checkID(c.tree, q.what)
-	} else if s.host.tag("") != "" {
-		err = s.odd(q, errors.New("it names no tree"))
-	}
-	return c, err
+	when, _ = time.Parse(time.RFC3339, date) // for people only
+	return f, when, err
 }
 
 // prove finds out whether the commit called id really has the tree that the host
 // says, and gives that.
-func (c *commit) prove(id string) (tree string, err error) {
-	want, err := object.ParseID(id)
+func prove(id string, f fields) (tree string, err error) {
+	m, err := newMaker(id, object.Commit)
 	if err != nil {
 		return "", err
 	}
-	raw, err := match(want, object.Commit, commitForms(c.v))
-	if err != nil {
-		return "", err
+	if !m.commit(f) {
+		if m.err != nil {
+			return "", m.err
+		}
+		return "", fail(godwit.CodeBadSignature, "sign releases with godwit tag, which writes the tree into the tag, or set source.type = \"git\"",
+			"it cannot be shown that the signed commit ", id, " has the files that the host says")
 	}
-	if raw == nil {
-		return "", godwit.Fail(godwit.CodeBadSignature, nil, "it cannot be shown that the signed commit "+id+" has the files that the host says",
-			"sign releases with godwit tag, which writes the tree into the tag, or set source.type = \"git\"")
-	}
-	info, err := object.ReadCommit(bytes.NewReader(raw), want.Format())
+	info, err := object.ReadCommit(bytes.NewReader(m.raw), m.want.Format())
 	return info.Tree.String(), err
 }
 
-// commitForms gives what the answer v may have been made of. A signature stands
-// in the header gpgsig, behind the others.
-func commitForms(v jsontext.Value) iter.Seq[[]byte] {
-	return func(yield func([]byte) bool) {
-		inner := v
-		if g := v.Get("commit"); g.Kind == jsontext.Object {
-			inner = g
-		}
-		check := inner.Get("verification")
-		if payload, signature := check.Get("payload").Text, check.Get("signature").Text; payload != "" && signature != "" {
-			if head, text, ok := strings.Cut(payload, "\n\n"); ok {
-				trimmed := strings.ReplaceAll(strings.TrimRight(signature, "\n"), "\n", "\n ")
-				for _, end := range []string{"", "\n "} {
-					for _, key := range []string{"gpgsig ", "gpgsig-sha256 "} {
-						if !yield([]byte(head + "\n" + key + trimmed + end + "\n\n" + text)) {
-							return
-						}
-					}
-				}
-			}
-		}
-		head := "tree " + inner.Get("tree").Get("sha").Text + "\n"
-		for _, p := range v.Get("parents").List {
-			head += "parent " + p.Get("sha").Text + "\n"
-		}
-		message := inner.Get("message").Text
-		const most = 16 << 10
-		if len(head)+len(message) > most {
-			return // too much to try all
-		}
-		form := func(author, committer string) bool {
-			for _, text := range []string{message + "\n", message} {
-				if !yield([]byte(head + "author " + author + "\ncommitter " + committer + "\n\n" + text)) {
-					return false
-				}
-			}
+// commit puts a commit together. A signature stands in the header gpgsig, behind
+// the others.
+func (m *maker) commit(f fields) bool {
+	head, text, signed := strings.Cut(f["verification.payload"], "\n\n")
+	if signed {
+		signature := strings.ReplaceAll(strings.TrimRight(f["verification.signature"], "\n"), "\n", "\n ")
+		if m.try(head, "\ngpgsig ", signature, "\n\n", text) || m.try(head, "\ngpgsig ", signature, "\n \n\n", text) {
 			return true
 		}
-		// Mostly both were written in one place.
-		for pass := range 2 {
-			i := 0
-			for author := range person(inner.Get("author")) {
-				k := 0
-				for committer := range person(inner.Get("committer")) {
-					if (i == k) == (pass == 0) && !form(author, committer) {
-						return
-					}
-					k++
-				}
-				i++
-			}
-		}
 	}
-}
-
-func readFull(r io.Reader, b []byte) (int, error) {
-	n, err := io.ReadFull(r, b)
-	if err == io.ErrUnexpectedEOF || err == io.EOF {
-		err = nil
+	head = "tree " + f["tree.sha"] + "\n"
+	for _, p := range strings.Fields(f["parents.sha"]) {
+		head += "parent " + p + "\n"
 	}
-	return n, err
+	head += "author "
+	const most = 16 << 10
+	if len(head)+len(f["message"]) > most {
+		return false // too much to try all
+	}
+	form := func(author, committer string) bool {
+		author, committer = f.person("author", author), f.person("committer", committer)
+		return m.try(head, author, "\ncommitter ", committer, "\n\n", f["message"], "\n") || m.try(head, author, "\ncommitter ", committer, "\n\n", f["message"])
+	}
+	// Mostly both were written in one place.
+	return eachZone(f["committer.date"], func(committer string) bool {
+		zone := committer[strings.IndexByte(committer, ' '):]
+		return eachZone(f["author.date"], func(author string) bool {
+			return strings.HasSuffix(author, zone) && form(author, committer)
+		})
+	}) || eachZone(f["committer.date"], func(committer string) bool {
+		return eachZone(f["author.date"], func(author string) bool { return form(author, committer) })
+	})
 }

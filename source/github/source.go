@@ -24,12 +24,11 @@ package github
 
 import (
 	"context"
-	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/godwit-ota/godwit"
-	"github.com/godwit-ota/godwit/internal/jsontext"
 	"github.com/godwit-ota/godwit/internal/webclient"
 	"github.com/godwit-ota/godwit/vfs"
 )
@@ -103,17 +102,18 @@ const stable = "stable"
 // is called for another release.
 type Source struct {
 	cfg    Config
-	host   forge
+	kind   int
 	web    *webclient.Client
 	name   string // OWNER/REPO, for messages
+	api    string // address of the repository
+	raw    string // of its files; "" is the API
 	origin string // of the API: where the token may go
 	told   bool   // that the repository was renamed
 
 	answers  answers
-	rate     rate
-	latest   release        // what Tip saw
-	tagID    string         // of tag
-	tag      jsontext.Value // the tag object asked for last, as the API shows it
+	latest   release // what Tip saw
+	tag      fields  // the tag object asked for last
+	tagID    string
 	manifest vfs.File
 }
 
@@ -126,21 +126,20 @@ func New(cfg Config) (*Source, error) {
 		}
 	}
 	if chosen != 1 {
-		return nil, godwit.Fail(godwit.CodeConfig, nil, "what to follow is not clear", "set one of source.channel, source.branch and source.tag")
+		return nil, fail(godwit.CodeConfig, "set one of source.channel, source.branch and source.tag", "what to follow is not clear")
 	}
 	if cfg.Channel != "" && cfg.Channel != stable && (!cfg.Signed || cfg.Kind == GitLab) {
-		return nil, godwit.Fail(godwit.CodeConfig, nil, "the channel "+quote(cfg.Channel)+" is a signed tag, and signed tags are not read here",
-			"follow source.channel = \"stable\", a branch or a tag, or set source.type = \"git\"")
+		return nil, fail(godwit.CodeConfig, "follow source.channel = \"stable\", a branch or a tag, or set source.type = \"git\"",
+			"the channel ", quote(cfg.Channel), " is a signed tag, and signed tags are not read here")
 	}
 	cfg.Limits = cfg.Limits.withDefaults()
 	s := &Source{cfg: cfg}
 	if err := s.locate(); err != nil {
 		return nil, err
 	}
-	keep := notes{cfg.State, cfg.Folder}
-	s.answers.notes, s.rate.notes = keep, keep
+	s.answers.notes = notes{cfg.State, cfg.Folder}
 	if cfg.Web.Notes == nil {
-		cfg.Web.Notes = keep
+		cfg.Web.Notes = s.answers.notes
 	}
 	if cfg.Web.Events == nil {
 		cfg.Web.Events = cfg.Events
@@ -150,88 +149,10 @@ func New(cfg Config) (*Source, error) {
 	return s, err
 }
 
-// locate finds out where the API is.
-func (s *Source) locate() error {
-	bad := func(text string) error {
-		return godwit.Fail(godwit.CodeConfig, nil, text, "write source.url like https://github.com/acme/station")
-	}
-	u, err := url.Parse(strings.TrimRight(s.cfg.URL, "/"))
-	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
-		return bad("the address of the repository is not one of a web page")
-	}
-	if u.User != nil {
-		return bad("the address of the repository has credentials in it: they belong into source.token")
-	}
-	parts := strings.Split(strings.TrimSuffix(strings.Trim(u.Path, "/"), ".git"), "/")
-	if len(parts) < 2 {
-		return bad("the address of the repository does not name its owner and itself")
-	}
-	for _, p := range parts {
-		if p == "" || p == "." || p == ".." {
-			return bad("the address of the repository has an empty part")
-		}
-	}
-	n := len(parts)
-	root := u.Scheme + "://" + u.Host
-	if n > 2 && s.cfg.Kind != GitLab { // a host below a path
-		root += "/" + escape(strings.Join(parts[:n-2], "/"))
-		parts = parts[n-2:]
-	}
-	s.name = strings.Join(parts, "/")
-	api := strings.TrimRight(s.cfg.API, "/")
-	if api != "" {
-		if a, err := url.Parse(api); err != nil || a.Scheme != "https" && a.Scheme != "http" || a.Host == "" || a.User != nil {
-			return godwit.Fail(godwit.CodeConfig, nil, "source.api_url is not a web address", "write it like https://github.example.org/api/v3")
-		}
-	}
-	public := false
-	switch s.cfg.Kind {
-	case "", GitHub:
-		public = api == "" && (u.Host == "github.com" || u.Host == "www.github.com") || api == publicAPI
-		if public {
-			api = publicAPI
-		} else if api == "" {
-			api = root + "/api/v3"
-		}
-		raw := strings.TrimRight(s.cfg.Raw, "/")
-		if public && raw == "" {
-			raw = "https://raw.githubusercontent.com"
-		}
-		if raw != "" {
-			raw += "/" + escape(s.name)
-		}
-		s.host = &gitHub{api + "/repos/" + escape(s.name), raw}
-	case Gitea:
-		if api == "" {
-			api = root + "/api/v1"
-		}
-		s.host = gitea(api + "/repos/" + escape(s.name))
-	case GitLab:
-		if api == "" {
-			api = root + "/api/v4"
-		}
-		s.host = gitLab(api + "/projects/" + url.PathEscape(s.name))
-	default:
-		return godwit.Fail(godwit.CodeConfig, nil, "there is no source.type "+quote(s.cfg.Kind), "write \"github\", \"gitea\" or \"gitlab\"")
-	}
-	a, err := url.Parse(api)
-	if err != nil {
-		return bad("the address of the API is not one of a web page")
-	}
-	s.origin = webclient.OriginOf(a)
-	return nil
-}
-
-const publicAPI = "https://api.github.com"
-
 // Close ends the connections and closes what is open.
 func (s *Source) Close() error {
-	if s.manifest != nil {
-		s.manifest.Close()
-		s.manifest = nil
-	}
+	s.closeManifest()
 	s.answers.save()
-	s.rate.save()
 	return s.web.Close()
 }
 
@@ -239,38 +160,37 @@ func (s *Source) Close() error {
 func (s *Source) Transferred() (sent, received int64) { return s.web.Transferred() }
 
 // RateLimit is what the host said last about how often it may be asked: so many
-// requests up to reset, of which remaining are left. It also knows what it said
-// to an earlier run. limit is 0 if it never said anything.
+// requests up to reset, of which remaining are left. Of earlier runs it knows
+// what the host said about, to a tenth of the limit, so that not every request
+// is a reason to write. limit is 0 if the host never said anything.
 func (s *Source) RateLimit() (limit, remaining int, reset time.Time) {
-	s.rate.load()
-	return s.rate.limit, s.rate.remaining, s.rate.reset
+	r := s.answers.rate()
+	return r.limit, r.remaining, time.Unix(r.reset, 0).UTC()
 }
 
 // Release brings what a gate needs to judge the release that tip names: its
 // manifest, if it has one, or else its signed tag.
-func (s *Source) Release(ctx context.Context, tip godwit.Tip) (godwit.Release, error) {
+func (s *Source) Release(ctx context.Context, tip godwit.Tip) (rel godwit.Release, err error) {
 	name, tagged := strings.CutPrefix(tip.Ref, tagPrefix)
-	rel := godwit.Release{Tip: tip, Version: strings.TrimPrefix(name, "refs/heads/")}
+	rel = godwit.Release{Tip: tip, Version: strings.TrimPrefix(name, "refs/heads/")}
 	if !tagged {
 		return rel, nil
 	}
 	r := s.latest
 	if r.tag != name {
-		var err error
-		if r, _, err = s.askRelease(ctx, s.host.release(name), "", "the release "+quote(name)); err != nil {
+		if r, err = s.askRelease(ctx, s.at(namedRelease, name), ""); err != nil {
 			return rel, err
 		}
 	}
-	// Of a manifest that nobody signed and a signed tag the tag says more.
-	unsigned := s.cfg.Signed && !s.cfg.HMAC && r.signature == ""
-	var err error
+	tag := s.cfg.Signed && !s.cfg.HMAC && tip.Tag != ""
 	switch {
-	case r.manifest != "" && !(unsigned && tip.Tag != "" && s.host.tag("") != ""):
+	// Of a manifest that nobody signed and a signed tag the tag says more.
+	case r.manifest != "" && (!tag || r.signature != ""):
 		rel.Statement, err = s.bringManifest(ctx, r)
-	case s.cfg.Signed && !s.cfg.HMAC && tip.Tag != "":
+	case tag:
 		rel.Statement, err = s.statement(ctx, tip.Tag, name)
-	case s.cfg.Signed && s.cfg.HMAC:
-		err = godwit.Fail(godwit.CodeUnsigned, nil, "the release "+quote(name)+" has no "+manifestName, "attach the manifest to the release: godwit manifest makes it")
+	case s.cfg.HMAC:
+		err = fail(godwit.CodeUnsigned, "attach the manifest to the release: godwit manifest makes it", "the release ", quote(name), " has no ", manifestName)
 	}
 	return rel, err
 }
@@ -282,3 +202,10 @@ func (s *Source) Channel(ctx context.Context, tip godwit.Tip) (godwit.Statement,
 	}
 	return s.statement(ctx, tip.Tag, strings.TrimPrefix(tip.Ref, tagPrefix))
 }
+
+// fail is godwit.Fail without a cause, with a text in parts.
+func fail(code godwit.Code, hint string, text ...string) error {
+	return godwit.Fail(code, nil, strings.Join(text, ""), hint)
+}
+
+func quote(s string) string { return strconv.Quote(webclient.Printable(s)) }

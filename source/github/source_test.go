@@ -251,12 +251,8 @@ func TestAddresses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		raw := ""
-		if g, ok := s.host.(*gitHub); ok {
-			raw = g.raw
-		}
-		if s.host.home() != c.home || raw != c.raw {
-			t.Errorf("%s: %s and %s", c.cfg.URL, s.host.home(), raw)
+		if s.api != c.home || s.raw != c.raw {
+			t.Errorf("%s: %s and %s", c.cfg.URL, s.api, s.raw)
 		}
 	}
 	for _, c := range []Config{

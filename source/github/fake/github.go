@@ -69,7 +69,7 @@ func (h *Host) answerGitHub(w http.ResponseWriter, r *http.Request, path string)
 		case h.Direct:
 			content(w, r, a.content)
 		default:
-			http.Redirect(w, r, h.storage.URL+"/files/"+id+"?sig=secret", 302)
+			http.Redirect(w, r, h.storage.URL+"/files/"+id+"?sig=secret", http.StatusFound)
 		}
 		return 0, nil
 	}

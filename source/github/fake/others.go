@@ -62,7 +62,10 @@ func (h *Host) serveGitea(w http.ResponseWriter, r *http.Request) {
 		if o, ok := h.read("commit", id); ok {
 			c := h.commit(id, o)
 			c["author"], c["committer"] = person(o.first("author"), true), person(o.first("committer"), true)
-			v = object{"sha": id, "parents": c["parents"], "commit": c, "created": sometime}
+			parents := c["parents"]
+			delete(c, "parents")
+			someone := object{"id": 1, "login": "somebody", "email": "somebody@noreply.example.org"}
+			v = object{"sha": id, "parents": parents, "commit": c, "author": someone, "committer": someone, "created": sometime}
 		}
 	} else if name, ok := is("branches/"); ok {
 		if id := h.id("refs/heads/" + name); id != "" {
@@ -116,7 +119,7 @@ func (h *Host) serveGitLab(w http.ResponseWriter, r *http.Request) {
 		v = object{"id": 4711, "path_with_namespace": h.name()}
 	} else if path == "releases/permalink/latest" {
 		if rel := h.latest(); rel != nil {
-			http.Redirect(w, r, "/api/v4/projects/"+url.PathEscape(h.name())+"/releases/"+url.PathEscape(rel.Tag), 302)
+			http.Redirect(w, r, "/api/v4/projects/"+url.PathEscape(h.name())+"/releases/"+url.PathEscape(rel.Tag), http.StatusFound)
 			return
 		}
 	} else if id, ok := is("assets/"); ok {
