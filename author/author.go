@@ -111,8 +111,8 @@ func (r *Repository) config(ctx context.Context, name string) string {
 // ref gives the id of what a ref names, "" if there is none.
 func (r *Repository) ref(ctx context.Context, name string) (string, error) {
 	out, err := r.git(ctx, nil, "for-each-ref", "--format=%(refname) %(objectname)", name)
-	for line := range strings.Lines(out) { // name may be a pattern
-		if id, ok := strings.CutPrefix(strings.TrimSpace(line), name+" "); ok {
+	for _, line := range strings.Split(out, "\n") { // name may be a pattern
+		if id, ok := strings.CutPrefix(line, name+" "); ok {
 			return id, nil
 		}
 	}
@@ -126,8 +126,8 @@ func (r *Repository) remoteRefs(ctx context.Context, patterns ...string) (map[st
 		return nil, godwit.Fail(godwit.CodeNetwork, err, "the remote "+r.remote+" cannot be asked", "look at `git remote -v`, or work without it: --no-push")
 	}
 	refs := map[string]string{}
-	for line := range strings.Lines(out) {
-		if id, name, ok := strings.Cut(strings.TrimSpace(line), "\t"); ok {
+	for _, line := range strings.Split(out, "\n") {
+		if id, name, ok := strings.Cut(line, "\t"); ok {
 			refs[name] = id
 		}
 	}

@@ -123,7 +123,7 @@ func trailers(message string) (all []Trailer) {
 	if paragraph == message {
 		return nil // a message is not all trailers
 	}
-	for line := range strings.SplitSeq(strings.TrimLeft(paragraph, "\n"), "\n") {
+	for _, line := range strings.Split(paragraph, "\n") {
 		key, value, ok := strings.Cut(line, ":")
 		if ok && key != "" && !strings.ContainsAny(key, " \t") {
 			all = append(all, Trailer{key, strings.TrimSpace(value)})

@@ -213,8 +213,8 @@ func (r *Repository) product(ctx context.Context, given string, tags []string) (
 	if p := r.config(ctx, "godwit.product"); p != "" {
 		return p, nil
 	}
-	for _, name := range slices.Backward(tags) {
-		if t, err := r.release(ctx, name); err == nil && len(t.Keys) > 0 && t.Get("Product") != "" {
+	for i := len(tags) - 1; i >= 0; i-- {
+		if t, err := r.release(ctx, tags[i]); err == nil && len(t.Keys) > 0 && t.Get("Product") != "" {
 			return t.Get("Product"), nil
 		}
 	}

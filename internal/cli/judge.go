@@ -202,30 +202,31 @@ func (c *command) judgeFile(ctx context.Context, g *trust.Gate, name string) err
 // judgeFolder takes a published folder as a device would: the channel if there
 // is one, the release, every file.
 func (c *command) judgeFolder(ctx context.Context, g *trust.Gate, name string) error {
-	folder, err := vfs.OS(name)
-	if err != nil {
-		return godwit.Fail(godwit.CodeUsage, err, name+" cannot be read", "")
-	}
-	defer folder.Close()
 	work, err := os.MkdirTemp("", "godwit-verify-")
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(work)
-	state, err := vfs.OS(work)
-	if err != nil {
-		return err
+	var folder, state *vfs.OSFS
+	var src *web.Source
+	if folder, err = vfs.OS(name); err == nil {
+		if state, err = vfs.OS(work); err == nil {
+			cfg := web.Config{Mirrors: []mirror.Mirror{dir.New(folder)}, State: state, Folder: "state"}
+			if _, err := os.Stat(filepath.Join(name, web.ChannelName)); err == nil {
+				cfg.Channel = web.Stable
+			}
+			if src, err = web.New(cfg); err == nil {
+				err = c.judgeSource(ctx, g, src, work)
+				src.Close()
+			}
+			state.Close()
+		}
+		folder.Close()
 	}
-	defer state.Close()
-	cfg := web.Config{Mirrors: []mirror.Mirror{dir.New(folder)}, State: state, Folder: "state"}
-	if _, err := os.Stat(filepath.Join(name, web.ChannelName)); err == nil {
-		cfg.Channel = web.Stable
-	}
-	src, err := web.New(cfg)
-	if err != nil {
-		return err
-	}
-	defer src.Close()
+	os.RemoveAll(work)
+	return err
+}
+
+func (c *command) judgeSource(ctx context.Context, g *trust.Gate, src *web.Source, work string) error {
 	tip, err := src.Tip(ctx)
 	if err != nil {
 		return err
@@ -257,18 +258,18 @@ func (c *command) judgeFolder(ctx context.Context, g *trust.Gate, name string) e
 	if err != nil {
 		return err
 	}
-	d, err := src.Describe(ctx, v, nil)
-	if err != nil {
-		return c.step("files", "", err)
-	}
 	n := 0
-	for _, err := range d.Listing {
-		if err != nil {
-			return c.step("files", "", err)
+	d, err := src.Describe(ctx, v, nil)
+	if err == nil {
+		for _, e := range d.Listing {
+			if n++; e != nil {
+				err = e
+			}
 		}
-		n++
 	}
-	err = src.Fetch(ctx, d, d.Listing, sink{work})
+	if err == nil {
+		err = src.Fetch(ctx, d, d.Listing, sink{work})
+	}
 	if err := c.step("files", files(n)+", each as the manifest has it", err); err != nil {
 		return err
 	}
@@ -284,16 +285,18 @@ func (s sink) Open(godwit.Digest) (godwit.Object, error)   { return nil, fs.ErrN
 func (s sink) Create(size int64) (godwit.NewObject, error) { return newDrain(s.folder) }
 
 // A drain is an object for as long as it is written.
-type drain struct{ *os.File }
+type drain struct{ file *os.File }
 
-func newDrain(folder string) (drain, error) {
+func newDrain(folder string) (*drain, error) {
 	f, err := os.CreateTemp(folder, "object-")
-	return drain{f}, err
+	return &drain{f}, err
 }
 
-func (d drain) Commit(godwit.Digest) error { d.Abort(); return nil }
+func (d *drain) Write(b []byte) (int, error)            { return d.file.Write(b) }
+func (d *drain) ReadAt(b []byte, at int64) (int, error) { return d.file.ReadAt(b, at) }
+func (d *drain) Commit(godwit.Digest) error             { d.Abort(); return nil }
 
-func (d drain) Abort() {
-	d.Close()
-	os.Remove(d.Name())
+func (d *drain) Abort() {
+	d.file.Close()
+	os.Remove(d.file.Name())
 }
