@@ -104,7 +104,7 @@ func (l *lateSource) Describe(ctx context.Context, v godwit.Verified, have []str
 }
 
 // limited is a listing that ends with an error where it is longer than the
-// limits on trees say. Its bytes are counted as Git's tree objects have them:
+// limits on trees say. Sources have limits of their own as well. Its bytes are counted as Git's tree objects have them:
 // mode, name and a digest of 20 bytes (gitformat-index and git-mktree(1)).
 func limited(listing godwit.Listing, l config.Limits) godwit.Listing {
 	if l.MaxTreeFiles == 0 && l.MaxTreeBytes == 0 {

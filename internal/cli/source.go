@@ -107,7 +107,6 @@ func (o opener) git() (*git.Source, error) {
 		Branch: s.Branch, Tag: s.Tag, Channel: s.Channel,
 		State: o.fs, Folder: o.folder, Filter: o.filter(), Signed: o.cfg.Trust.Mode == "signed",
 		SkipSubmodules: o.cfg.Tree.Submodules == "skip", LFS: s.LFS, LFSEndpoint: s.LFSURL,
-		Limits: git.Limits{Files: o.cfg.Limits.MaxTreeFiles},
 		Events: o.events,
 	})
 }
@@ -195,7 +194,7 @@ func (o opener) web() (*web.Source, error) {
 	}
 	src, err := web.New(web.Config{
 		Mirrors: mirrors, State: o.fs, Folder: o.folder, Channel: s.Channel, Tag: s.Tag,
-		Limits:      manifest.Limits{Bytes: int64(l.MaxTreeBytes), Files: l.MaxTreeFiles},
+		Limits:      manifest.Limits{Bytes: int64(l.MaxTreeBytes)},
 		Transferred: client.Transferred, Close: end, Events: o.events,
 	})
 	if err != nil {
