@@ -8,9 +8,9 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 # update is not inlined (-l), which saves 500 kB; what touches every byte is.
 # Functions begin at multiples of 4, not 32, which saves 150 kB on amd64.
 COLD = net/... vendor/... golang.org/... encoding/... crypto/... math/big fmt \
-	os os/... time io io/... path path/... reflect bufio errors context syscall strings bytes strconv unicode unicode/... iter html mime/... internal/poll internal/strconv \
+	os os/... time io io/... path path/... reflect bufio errors context syscall strings bytes strconv unicode unicode/... iter html mime/... internal/poll internal/strconv syscall internal/syscall/... \
 	github.com/spf13/... github.com/pelletier/... \
-	$(addprefix github.com/godwit-ota/godwit/,internal/... cmd/... config app engine gate plan store manifest author publish trust trust/... source/git source/git/wire source/git/lfs source/github/... source/web/... source/dir)
+	github.com/godwit-ota/godwit $(addprefix github.com/godwit-ota/godwit/,internal/... cmd/... vfs config app engine gate plan store manifest author publish trust trust/... source/git source/git/wire source/git/lfs source/github/... source/web/... source/dir)
 BUILDFLAGS = -tags nethttpomithttp2 -trimpath -buildvcs=false $(COLD:%='-gcflags=%=-l') \
 	-ldflags "-s -w -funcalign=4 -X github.com/godwit-ota/godwit/internal/cli.Version=$(VERSION)"
 
