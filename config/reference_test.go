@@ -303,6 +303,20 @@ func TestReferenceBecomesNative(t *testing.T) {
 	}
 }
 
+// What was relative to the folder of the file that was read still names the same.
+func TestValuesArePortable(t *testing.T) {
+	c, err := Parse("/etc/g/godwit.toml", []byte("[source]\nurl='repo'\ntoken='file:tok'\n[trust]\nmode='none'\n[tree]\nroot='../srv'\n[restart]\nsignal='HUP'\npid_file='x.pid'"), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := c.Values()
+	for key, want := range map[string]string{"source.url": "/etc/g/repo", "source.token": "file:/etc/g/tok", "tree.root": "/etc/srv", "restart.pid_file": "/etc/g/x.pid"} {
+		if v[key] != want {
+			t.Errorf("%s is %v, not %s", key, v[key], want)
+		}
+	}
+}
+
 func FuzzReference(f *testing.F) {
 	f.Add([]byte(referenceJSON))
 	f.Add([]byte(`{"owner": "a", "repo": "b", "update_scheduling": {"a": [{"b": 1e400}]}, "allow": "x", "stage_dir": "/", "tag": 1e3}`))

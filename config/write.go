@@ -37,6 +37,9 @@ func plain(field any) any {
 	case *Path:
 		return string(*f)
 	case *Secret:
+		if name, ok := strings.CutPrefix(f.raw, "file:"); ok && !filepath.IsAbs(name) {
+			return "file:" + filepath.Join(f.dir, name) // the new file may lie elsewhere
+		}
 		return f.raw
 	case *bool:
 		return *f
