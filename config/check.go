@@ -77,6 +77,10 @@ func isZero(field any) bool {
 		return len(*f) == 0
 	case *[]string:
 		return len(*f) == 0
+	case *Headers:
+		return len(*f) == 0
+	case *Labels:
+		return len(*f) == 0
 	}
 	return false
 }
@@ -187,6 +191,12 @@ func (d *decoder) source() {
 	}
 	if c.LFS && c.Type != "git" {
 		d.at("source.lfs", "source.lfs needs source.type \"git\"", "")
+	}
+	// The first four are for Git's protocol alone, the others for web servers too.
+	for i, k := range []string{"ssh_key", "known_hosts", "host_key", "lfs_url", "username", "password", "headers"} {
+		if c.Type != "git" && d.set("source", k) && (c.Type != "web" || i < 4) {
+			d.warn("source."+k, "source."+k+" has no effect with source.type "+strconv.Quote(c.Type))
+		}
 	}
 	d.credentials()
 }

@@ -221,6 +221,15 @@ func TestUnusedKeysWarn(t *testing.T) {
 	}
 }
 
+func TestKeysOfOtherSourcesWarn(t *testing.T) {
+	for kind, want := range map[string]int{"git": 0, "web": 2, "gitea": 4} {
+		c, err := Parse("g.toml", fmt.Appendf(nil, "[source]\ntype=%q\nurl='https://h/a/b'\nusername='u'\npassword='file:p'\nssh_key='k'\nlfs_url='l'\n[trust]\nmode='none'\n[tree]\nroot='/r'", kind), Options{})
+		if err != nil || len(c.Warnings) != want || want > 0 && c.Warnings[0] != "g.toml:6: source.ssh_key has no effect with source.type \""+kind+"\"" {
+			t.Errorf("%s: %q, %v", kind, c.Warnings, err)
+		}
+	}
+}
+
 func TestRelativeURLs(t *testing.T) {
 	for in, want := range map[string]string{
 		"repo.git": "/etc/g/repo.git", "../r": "/etc/r", "/abs": "/abs", "./a:b/c": "/etc/g/a:b/c",
