@@ -10,13 +10,22 @@ type Memory struct {
 	Time     time.Time // of the newest release ever accepted, likewise
 	Channel  string    // the channel that was followed last
 	Sequence uint64    // the highest of that channel
-	Orders   string    // id of the channel's statement that had it
+	Orders   string    // SHA-256 of what the channel said with it, signatures left out
 	Clock    time.Time // it is not earlier than this
 	// Signers and Revoked are digests, in text, of the lists that a release
 	// brought, "" for those of the configuration. Base is the SHA-256 of the
 	// configured lists that they took the place of: once the configuration has
 	// others, it counts.
 	Signers, Revoked, Base string
+}
+
+// Equal compares as the record keeps it, in seconds.
+func (m Memory) Equal(o Memory) bool {
+	if m.Time.Unix() != o.Time.Unix() || m.Clock.Unix() != o.Clock.Unix() {
+		return false
+	}
+	m.Time, m.Clock = o.Time, o.Clock
+	return m == o
 }
 
 // Where a release carries the lists that take the place of the device's, as

@@ -2,12 +2,11 @@ package engine
 
 import (
 	"context"
-	"strconv"
 	"time"
 
 	"github.com/godwit-ota/godwit"
 	"github.com/godwit-ota/godwit/gate"
-	"github.com/godwit-ota/godwit/store"
+	"github.com/godwit-ota/godwit/internal/semver"
 )
 
 // A choice is the release that this device should run, as far as one request
@@ -25,8 +24,14 @@ func (e *Engine) now(m godwit.Memory) (now time.Time, set bool) { return m.Now(e
 
 // choose asks the source, and the gate about the channel if there is one. What
 // the channel says is remembered at once, so that no older orders count after
-// it. anyway also takes what the channel holds back from this device.
-func (e *Engine) choose(ctx context.Context, m godwit.Memory, anyway bool) (choice, error) {
+// it; not with opt.Forget, since a memory is only forgotten for another.
+// opt.Force also takes what the channel holds back from this device.
+func (e *Engine) choose(ctx context.Context, opt UpdateOptions) (choice, error) {
+	m := e.Store.Record().Memory
+	before := m
+	if opt.Forget {
+		m = godwit.Memory{}
+	}
 	e.Events.Say(godwit.StageCheck, godwit.Debug, "asking the source")
 	c := choice{memory: m}
 	tip, err := e.Source.Tip(ctx)
@@ -46,8 +51,10 @@ func (e *Engine) choose(ctx context.Context, m godwit.Memory, anyway bool) (choi
 	}
 	o := c.orders
 	c.memory = o.Memory
-	if err := e.remember(o.Memory); err != nil {
-		return c, err
+	if !opt.Forget {
+		if err := e.remember(before, o.Memory); err != nil {
+			return c, err
+		}
 	}
 	running := e.Store.Record().Running
 	c.tip = godwit.Tip{Commit: o.Commit, Channel: o.ID}
@@ -56,24 +63,35 @@ func (e *Engine) choose(ctx context.Context, m godwit.Memory, anyway bool) (choi
 		return c, nil
 	}
 	now, set := e.now(c.memory)
-	if c.wait = gate.Decide(o, e.Device, now, set); c.wait != nil {
-		if !anyway || godwit.CodeOf(c.wait) == godwit.CodeExpired {
+	if c.wait = gate.Decide(o, e.Device, now.Local(), set); c.wait != nil {
+		if !opt.Force || godwit.CodeOf(c.wait) == godwit.CodeExpired {
 			return c, nil
 		}
 		c.wait = nil
 	}
-	name := o.Release
-	if c.step = gate.BelowFloor(o, running.Name); c.step {
-		name = o.Floor
+	c.step = gate.BelowFloor(o, running.Name)
+	c.tip, err = e.named(ctx, c)
+	return c, err
+}
+
+// name is what the release is called that a channel leads to now.
+func (c choice) name() string {
+	if c.step {
+		return c.orders.Floor
 	}
-	if c.tip, err = channels.Named(ctx, name); err != nil {
-		return c, err
-	}
-	if !c.step && o.Commit != c.tip.Commit && o.Commit != c.tip.Tag {
-		return c, godwit.Fail(godwit.CodeWrongName, nil, "the channel "+o.Channel+" is signed for "+name+" as "+short(o.Commit)+", and the host gives "+short(c.tip.Commit)+" under that name",
+	return c.orders.Release
+}
+
+// named asks for the release that a channel leads to, which has to be the one
+// that the channel was signed for.
+func (e *Engine) named(ctx context.Context, c choice) (godwit.Tip, error) {
+	o := c.orders
+	tip, err := e.Source.(Channels).Named(ctx, c.name())
+	if err == nil && !c.step && o.Commit != tip.Commit && o.Commit != tip.Tag {
+		err = godwit.Fail(godwit.CodeWrongName, nil, "the channel "+o.Channel+" is signed for "+o.Release+" as "+short(o.Commit)+", and the host gives "+short(tip.Commit)+" under that name",
 			"the tag was moved after the channel was set, or the host lies: set the channel again")
 	}
-	return c, nil
+	return tip, err
 }
 
 // maxRefused is how many versions may be refused before an older one is taken.
@@ -83,7 +101,33 @@ const maxRefused = 4
 // judged. Where the device follows the newest version, one that is refused does
 // not keep the device from the newest that is not; if there is none, or if it
 // runs already, the first refusal stands.
-func (e *Engine) admit(ctx context.Context, tip godwit.Tip, m godwit.Memory) (godwit.Verified, error) {
+//
+// A stepping stone may be older than what was accepted once, as after a trial
+// that failed for want of it: that it is not older than its own version is
+// enough, and what was accepted is remembered still.
+func (e *Engine) admit(ctx context.Context, tip godwit.Tip, c choice) (godwit.Verified, error) {
+	m := c.memory
+	if c.step {
+		m.Version, m.Time = c.orders.Floor, time.Time{}
+	}
+	alone := c.orders.ID != "" // then nothing but what it named will do
+	v, err := e.admitNewest(ctx, tip, m, alone)
+	if err == nil && c.orders.ID != "" && v.Version != c.name() {
+		err = godwit.Fail(godwit.CodeWrongName, nil, "the channel "+c.orders.Channel+" leads to "+c.name()+", and what is signed there is "+v.Version, "the host shows one release under the name of another")
+	}
+	if c.step {
+		seen, ok := semver.Parse(c.memory.Version)
+		if now, _ := semver.Parse(v.Memory.Version); ok && semver.Compare(seen, now) > 0 {
+			v.Memory.Version = c.memory.Version
+		}
+		if c.memory.Time.After(v.Memory.Time) {
+			v.Memory.Time = c.memory.Time
+		}
+	}
+	return v, err
+}
+
+func (e *Engine) admitNewest(ctx context.Context, tip godwit.Tip, m godwit.Memory, alone bool) (godwit.Verified, error) {
 	var first error
 	for range maxRefused + 1 {
 		rel, err := e.Source.Release(ctx, tip)
@@ -99,7 +143,7 @@ func (e *Engine) admit(ctx context.Context, tip godwit.Tip, m godwit.Memory) (go
 			first = err
 		}
 		older, ok := e.Source.(Versions)
-		if !ok {
+		if !ok || alone {
 			break
 		}
 		name := shortName(tip)
@@ -116,9 +160,12 @@ func (e *Engine) admit(ctx context.Context, tip godwit.Tip, m godwit.Memory) (go
 
 func short(id string) string { return id[:min(10, len(id))] }
 
-// remember keeps m, for which it takes the lock if need be. Somebody who may not
-// write has to do without: then nothing is installed either.
-func (e *Engine) remember(m godwit.Memory) error {
+// remember keeps m in the place of before, for which it takes the lock if need
+// be. Where the memory is another by now, because an update went on beside a
+// check, it is left as it is, and the next look at the channel sees to it.
+// Somebody who may not write has to do without: then nothing is installed
+// either.
+func (e *Engine) remember(before, m godwit.Memory) error {
 	if !e.Store.Held() {
 		unlock, err := e.Store.Lock()
 		if err != nil {
@@ -129,86 +176,8 @@ func (e *Engine) remember(m godwit.Memory) error {
 		}
 		defer unlock()
 	}
+	if !e.Store.Record().Memory.Equal(before) {
+		return nil
+	}
 	return e.Store.Remember(m)
-}
-
-// keyLists finds the lists of keys that a release brings.
-func keyLists(l godwit.Listing) (signers, revoked godwit.Entry, err error) {
-	for f, err := range l {
-		if err != nil {
-			return signers, revoked, err
-		}
-		switch f.Path {
-		case godwit.SignersPath:
-			signers = f
-		case godwit.RevokedPath:
-			revoked = f
-		}
-		if f.Path > godwit.RevokedPath { // the later of the two
-			break
-		}
-	}
-	return signers, revoked, nil
-}
-
-// installable is the listing of an admitted release without the lists of keys,
-// which are never installed. A checksum that anybody can forge is an error below
-// a signature.
-func installable(d godwit.Described) godwit.Listing {
-	return func(yield func(godwit.Entry, error) bool) {
-		for f, err := range d.Listing {
-			if err == nil && d.Policy == "signed" && f.Digest.Algorithm == godwit.CRC32 {
-				f, err = godwit.Entry{}, godwit.Fail(godwit.CodeBadStatement, nil, "the signed manifest vouches for "+strconv.Quote(f.Path)+" with a CRC-32 alone, which anybody can forge",
-					"make it again with godwit manifest, which writes SHA-256")
-			}
-			if f.Path != godwit.SignersPath && f.Path != godwit.RevokedPath && !yield(f, err) {
-				return
-			}
-		}
-	}
-}
-
-// adopt fetches the lists of keys that the release brings, if they are not in
-// force already, and gives the memory of a device that goes by them.
-func (e *Engine) adopt(ctx context.Context, d godwit.Described, objects *store.Objects) (godwit.Memory, error) {
-	m := d.Memory
-	if d.Policy != "signed" {
-		return m, nil
-	}
-	signers, revoked, err := keyLists(d.Listing)
-	if err != nil {
-		return m, err
-	}
-	for _, l := range []struct {
-		godwit.Entry
-		name *string
-	}{{signers, &m.Signers}, {revoked, &m.Revoked}} {
-		digest := l.Digest.String()
-		if l.Path == "" || digest == *l.name {
-			continue
-		}
-		if l.Mode != godwit.File {
-			return m, godwit.Fail(godwit.CodeBadStatement, nil, l.Path+" of the release is no plain file", "make it one")
-		}
-		if !objects.Has(l.Digest) {
-			want := godwit.Listing(func(yield func(godwit.Entry, error) bool) { yield(l.Entry, nil) })
-			if err := e.Source.Fetch(ctx, d, want, sized{objects, store.MaxList}); err != nil {
-				return m, err
-			}
-		}
-		o, err := objects.Open(l.Digest)
-		if err != nil {
-			return m, err
-		}
-		err = e.Store.KeepList(l.Digest, o)
-		o.Close()
-		if err != nil {
-			return m, err
-		}
-		*l.name = digest
-	}
-	if m.Signers == d.Memory.Signers && m.Revoked == d.Memory.Revoked {
-		return m, nil
-	}
-	return e.Gate.Adopt(m)
 }

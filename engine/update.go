@@ -40,7 +40,7 @@ func (e *Engine) Check(ctx context.Context) (Check, error) {
 	var c Check
 	if err == nil {
 		var ch choice
-		ch, err = e.choose(ctx, e.Store.Record().Memory, false)
+		ch, err = e.choose(ctx, UpdateOptions{})
 		c = Check{Tip: ch.tip, Channel: ch.orders}
 		if err == nil {
 			c = e.compare(ch)
@@ -146,7 +146,7 @@ func (e *Engine) Update(ctx context.Context, opt UpdateOptions) (Result, error) 
 		}
 	}
 	r, stage, err := e.install(ctx, opt)
-	if godwit.CodeOf(err).Refusal() {
+	if code := godwit.CodeOf(err); code.Refusal() && code != godwit.CodeRejected {
 		// Nothing of it stays, whoever else may have use for it.
 		if d, ok := e.Source.(interface{ Discard() }); ok {
 			d.Discard()
@@ -194,11 +194,7 @@ func (e *Engine) install(ctx context.Context, opt UpdateOptions) (r Result, stag
 	r.From, r.To = running, running
 
 	stage = godwit.StageCheck
-	memory := s.Record().Memory
-	if opt.Forget {
-		memory = godwit.Memory{}
-	}
-	chosen, err := e.choose(ctx, memory, opt.Force)
+	chosen, err := e.choose(ctx, opt)
 	if err != nil {
 		return r, stage, err
 	}
@@ -216,17 +212,22 @@ func (e *Engine) install(ctx context.Context, opt UpdateOptions) (r Result, stag
 	}
 	if !c.Available && !opt.Force {
 		r.Outcome, r.Reason = UpToDate, c.Reason
-		return r, stage, nil
+		if opt.Forget && !opt.DryRun && !running.IsZero() {
+			m := chosen.memory
+			m.Product, m.Version, m.Time = s.Record().Memory.Product, running.Name, running.Time
+			err = s.Remember(m)
+		}
+		return r, stage, err
 	}
 	if tip.Ref == "" { // forced, and the channel names what runs
-		if tip, err = e.Source.(Channels).Named(ctx, chosen.orders.Release); err != nil {
+		if tip, err = e.named(ctx, chosen); err != nil {
 			return r, stage, err
 		}
 	}
 
 	stage = godwit.StageDescribe
 	e.Events.Say(stage, godwit.Info, "describing "+shortName(tip))
-	admitted, err := e.admit(ctx, tip, chosen.memory)
+	admitted, err := e.admit(ctx, tip, chosen)
 	if err != nil {
 		return r, stage, err
 	}
@@ -247,8 +248,13 @@ func (e *Engine) install(ctx context.Context, opt UpdateOptions) (r Result, stag
 	}
 	r.Plan = p
 	r.To = store.Version{ID: verified.ID(), Ref: verified.Ref, Name: verified.Version, Tag: verified.Tag, Time: verified.Time,
-		Policy: verified.Policy, Signers: strings.Join(verified.Signers, ", "), Hook: verified.PostUpdate, Undo: verified.Undo, Rules: e.Rules.Fingerprint()}
+		Policy: verified.Policy, Signers: cut(strings.Join(verified.Signers, ", "), 120), Hook: verified.PostUpdate, Undo: verified.Undo, Rules: e.Rules.Fingerprint()}
 	r.Step = chosen.step
+	for _, program := range []string{verified.PostUpdate, verified.Undo} {
+		if len(program) > maxProgram {
+			return r, stage, godwit.Fail(godwit.CodeBadManifest, nil, "the manifest names a program by a path of more than "+strconv.Itoa(maxProgram)+" bytes", "give post_update and rollback shorter names")
+		}
+	}
 	e.Events.Say(stage, godwit.Info, summary(p))
 	if opt.DryRun {
 		// The plan reads listings that only it needs; the next run prunes them.
@@ -298,6 +304,10 @@ func (e *Engine) install(ctx context.Context, opt UpdateOptions) (r Result, stag
 	e.Events.Say(stage, godwit.Info, "switched to "+r.To.Name)
 	return r, stage, nil
 }
+
+// maxProgram bounds the path of a program that a release brings: the record has
+// to hold it.
+const maxProgram = 120
 
 // have lists the commits whose trees the source should keep.
 func have(r store.Record) []string {

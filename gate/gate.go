@@ -38,11 +38,11 @@ func Cohort(release, device string) int {
 // keeps nobody waiting.
 func Decide(o godwit.Orders, d Device, now time.Time, clockSet bool) error {
 	switch {
-	case o.Halt != "":
-		return godwit.Fail(godwit.CodeHalted, nil, "the channel "+o.Channel+" was halted: "+o.Halt, "it goes on when somebody resumes it")
 	case Expired(o, now):
 		return godwit.Fail(godwit.CodeExpired, nil, "the channel "+o.Channel+" was good until "+o.NotAfter.UTC().Format(time.RFC3339)+" and nobody has renewed it",
 			"set the channel again with a later --not-after; if somebody did, the host holds it back")
+	case o.Halt != "":
+		return godwit.Fail(godwit.CodeHalted, nil, "the channel "+o.Channel+" was halted: "+o.Halt, "it goes on when somebody resumes it")
 	case !inWave(o, d) && Cohort(o.Release, d.ID) >= o.Rollout:
 		if o.Rollout == 0 {
 			return godwit.Fail(godwit.CodeRollout, nil, o.Release+" is for "+waves(o)+" first", "this device takes it when the channel widens its roll-out")

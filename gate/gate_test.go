@@ -53,6 +53,7 @@ func TestDecide(t *testing.T) {
 		{what: "in another wave", orders: godwit.Orders{Waves: lab}, labels: []godwit.Label{{Key: "site", Value: "field"}}, want: godwit.CodeRollout},
 		{what: "beside the wave", orders: godwit.Orders{Waves: lab, Rollout: 100}},
 		{what: "halted", orders: godwit.Orders{Rollout: 100, Halt: "why"}, labels: lab, want: godwit.CodeHalted},
+		{what: "halted and expired", orders: godwit.Orders{Rollout: 100, Halt: "why", NotAfter: noon.Add(-time.Second)}, want: godwit.CodeExpired},
 		{what: "expired", orders: godwit.Orders{Rollout: 100, NotAfter: noon.Add(-time.Second)}, want: godwit.CodeExpired},
 		{what: "not expired", orders: godwit.Orders{Rollout: 100, NotAfter: noon}},
 		{what: "in the window", orders: godwit.Orders{Rollout: 100, Window: godwit.Window{From: 720, To: 721}}},

@@ -17,21 +17,12 @@ func (s *Store) Remember(m godwit.Memory) error {
 	if err := s.refresh(); err != nil {
 		return err
 	}
-	if equal(m, s.rec.Memory) {
+	if m.Equal(s.rec.Memory) {
 		return nil
 	}
 	r := s.rec
 	r.Memory = m
 	return s.writeRecord(r)
-}
-
-// equal compares memories as the record keeps them, in seconds.
-func equal(a, b godwit.Memory) bool {
-	if a.Time.Unix() != b.Time.Unix() || a.Clock.Unix() != b.Clock.Unix() {
-		return false
-	}
-	a.Time, a.Clock = b.Time, b.Clock
-	return a == b
 }
 
 // MaxList is the largest list of keys that a release may bring, in bytes.

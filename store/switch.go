@@ -44,6 +44,7 @@ func (s *Store) Switch(b *Pending, trial Trial) error {
 		}
 		r.Older = older
 	}
+	old.Hook = "" // has run
 	previous := old
 	if s.opt.Layout == InPlace && old.ID == b.Version.ID && !r.Previous.IsZero() {
 		previous = r.Previous

@@ -2,6 +2,8 @@ package trust
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"strconv"
 	"strings"
 
@@ -16,7 +18,10 @@ import (
 // is CodeWithdrawn. Orders that are older than the last, or others under the
 // same number, are CodeReplayed.
 func (g *Gate) Orders(_ context.Context, s godwit.Statement, tip godwit.Tip, m godwit.Memory) (godwit.Orders, error) {
-	m = g.about(m)
+	m, err := g.about(m)
+	if err != nil {
+		return godwit.Orders{}, err
+	}
 	if tip.Channel == "" {
 		if g.c.Channel != "" && m.Channel == g.c.Channel && m.Sequence > 0 {
 			return godwit.Orders{}, godwit.Fail(godwit.CodeWithdrawn, nil, "the host no longer shows the channel "+m.Channel+", which this device follows",
@@ -24,9 +29,13 @@ func (g *Gate) Orders(_ context.Context, s godwit.Statement, tip godwit.Tip, m g
 		}
 		return godwit.Orders{}, nil
 	}
-	name := strings.TrimPrefix(strings.TrimPrefix(tip.Ref, "refs/tags/"), "channel/")
+	// The name is the one that the device follows, whatever the host calls it.
+	name := g.c.Channel
+	if name == "" {
+		name = strings.TrimPrefix(strings.TrimPrefix(tip.Ref, "refs/tags/"), "channel/")
+	}
 	var ch manifest.Channel
-	var err error
+	said := tip.Channel // however often it is signed
 	switch {
 	case g.c.Mode == None || g.c.Mode == HMAC:
 		if s.Form != godwit.FileStatement {
@@ -48,6 +57,8 @@ func (g *Gate) Orders(_ context.Context, s godwit.Statement, tip godwit.Tip, m g
 			if t, err = parseTag(signers[0].text); err == nil {
 				ch, err = t.channel()
 			}
+			sum := sha256.Sum256(signers[0].text)
+			said = hex.EncodeToString(sum[:])
 		} else {
 			ch, err = manifest.ReadChannel(s.Body, s.Size)
 		}
@@ -71,7 +82,7 @@ func (g *Gate) Orders(_ context.Context, s godwit.Statement, tip godwit.Tip, m g
 	if o.RollbackTo != "" && o.RollbackTo != o.Release {
 		return o, g.step("content", "", badTag("of the channel "+name+" says Rollback-To: "+o.RollbackTo+" and Release: "+o.Release))
 	}
-	if err := g.step("newer", "number "+strconv.FormatUint(o.Sequence, 10), replayed(o, m)); err != nil {
+	if err := g.step("newer", "number "+strconv.FormatUint(o.Sequence, 10), replayed(o, said, m)); err != nil {
 		return o, err
 	}
 	now, _ := m.Now(g.c.Now())
@@ -79,15 +90,16 @@ func (g *Gate) Orders(_ context.Context, s godwit.Statement, tip godwit.Tip, m g
 		if o.RollbackTo != "" {
 			m.Version, m.Time = o.RollbackTo, godwit.Memory{}.Time
 		}
-		m.Product, m.Channel, m.Sequence, m.Orders = g.c.Product, o.Channel, o.Sequence, o.ID
+		m.Product, m.Channel, m.Sequence, m.Orders = g.c.Product, o.Channel, o.Sequence, said
 		m = m.Tick(now, o.Time)
 	}
 	o.Memory = m
 	return o, nil
 }
 
-// replayed compares orders with the last ones of the same channel.
-func replayed(o godwit.Orders, m godwit.Memory) error {
+// replayed compares orders, and the digest of what they said, with the last ones
+// of the same channel.
+func replayed(o godwit.Orders, said string, m godwit.Memory) error {
 	if o.Channel != m.Channel {
 		return nil
 	}
@@ -96,7 +108,7 @@ func replayed(o godwit.Orders, m godwit.Memory) error {
 	case o.Sequence < m.Sequence:
 		return godwit.Fail(godwit.CodeReplayed, nil, "the host shows number "+n+" of the channel "+o.Channel+", and this device has seen number "+last,
 			"the host gives out an old state; if the channel was made anew, set it with a higher number")
-	case o.Sequence == m.Sequence && o.ID != m.Orders:
+	case o.Sequence == m.Sequence && said != m.Orders:
 		return godwit.Fail(godwit.CodeReplayed, nil, "number "+n+" of the channel "+o.Channel+" says something else than before", "set the channel again, which gives it the next number")
 	}
 	return nil

@@ -103,12 +103,21 @@ func (g *Gate) step(check, text string, err error) error {
 	return err
 }
 
-// about is m, if it is about this device's product, and nothing otherwise.
-func (g *Gate) about(m godwit.Memory) godwit.Memory {
+// about is m, if it is about this device's product, and nothing otherwise. Lists
+// that a release brought are forgotten once the configuration has others than
+// those whose place they took.
+func (g *Gate) about(m godwit.Memory) (godwit.Memory, error) {
 	if m.Product != g.c.Product {
-		return godwit.Memory{Clock: m.Clock}
+		return godwit.Memory{Clock: m.Clock}, nil
 	}
-	return m
+	if m.Base == "" {
+		return m, nil
+	}
+	base, err := g.base()
+	if err == nil && base != m.Base {
+		m.Signers, m.Revoked, m.Base = "", "", ""
+	}
+	return m, err
 }
 
 // claims are what a release says of itself, in whichever form.
@@ -137,14 +146,16 @@ func (g *Gate) Admit(_ context.Context, r godwit.Release, m godwit.Memory) (godw
 		describe(&v, c)
 		return v, g.step("content", "", err)
 	}
-	m = g.about(m)
+	m, err := g.about(m)
+	if err != nil {
+		return v, err
+	}
 	what := "the release " + r.Version
 	if r.Version == "" {
 		what = "the release"
 	}
 	var signers []signer
 	var c claims
-	var err error
 	if g.c.Mode == HMAC {
 		if st.Form != godwit.FileStatement {
 			err = godwit.Fail(godwit.CodeUnsigned, nil, what+" has no manifest that could be signed with an HMAC", "attach manifest.json to the release, made with godwit manifest --key")
@@ -249,6 +260,7 @@ func (g *Gate) product(product, what string) error {
 	var err error
 	switch {
 	case g.c.Product == AnyProduct || product == g.c.Product:
+	case g.c.Mode != Signed && g.c.Product == "": // the configuration does not ask
 	case product == "":
 		err = godwit.Fail(godwit.CodeWrongProduct, nil, what+" does not say which product it is for, and this device is a "+strconv.Quote(g.c.Product),
 			"sign it with a trailer \"Product: "+g.c.Product+"\", as godwit tag does; where the keys sign for this product alone, set trust.product = \"*\"")
@@ -269,7 +281,7 @@ func (g *Gate) newer(c claims, m godwit.Memory, now time.Time) error {
 	switch {
 	case ok && isVersion && semver.Compare(v, seen) < 0:
 		err = godwit.Fail(godwit.CodeDowngrade, nil, "the release "+c.name+" is older than "+m.Version+", which this device has accepted before", hint)
-	case c.made.Before(m.Time):
+	case !c.made.IsZero() && c.made.Before(m.Time): // only unsigned ones may not say
 		err = godwit.Fail(godwit.CodeDowngrade, nil, "the release "+c.name+" was made on "+day(c.made)+", before one of "+day(m.Time)+" that this device has accepted", hint)
 	case m.Channel == "" && c.sequence < m.Sequence:
 		err = godwit.Fail(godwit.CodeDowngrade, nil, "the release "+c.name+" has the sequence "+strconv.FormatUint(c.sequence, 10)+", and this device has accepted "+strconv.FormatUint(m.Sequence, 10), hint)

@@ -320,7 +320,8 @@ func TestChannels(t *testing.T) {
 	set := func(trailers string) string {
 		return o.tag("alice", "channel/stable", "stable: v1.4.0\n\nProduct: station\nRelease: v1.4.0\n"+trailers)
 	}
-	full, err := o.orders(g, "stable", set("Sequence: 42\nRollout: 25%\nWave: site=lab\nWave: site = office \nWindow: 02:00-04:30\nFloor: v1.2.0\nNot-After: 2027-01-31T00:00:00Z"), godwit.Memory{})
+	first := set("Sequence: 42\nRollout: 25%\nWave: site=lab\nWave: site = office \nWindow: 02:00-04:30\nFloor: v1.2.0\nNot-After: 2027-01-31T00:00:00Z")
+	full, err := o.orders(g, "stable", first, godwit.Memory{})
 	code(t, err, "")
 	if full.Channel != "stable" || full.Sequence != 42 || full.Release != "v1.4.0" || full.Commit != o.commit || full.Rollout != 25 ||
 		fmt.Sprint(full.Waves) != "[site=lab site=office]" || full.Window != (godwit.Window{From: 120, To: 270}) || full.Floor != "v1.2.0" ||
@@ -328,7 +329,7 @@ func TestChannels(t *testing.T) {
 		t.Errorf("%+v", full)
 	}
 	m := full.Memory
-	if m.Sequence != 42 || m.Channel != "stable" || m.Orders != full.ID || m.Product != "station" {
+	if m.Sequence != 42 || m.Channel != "stable" || m.Orders == "" || m.Product != "station" {
 		t.Errorf("%+v", m)
 	}
 	m.Version, m.Time = "v1.5.0", o.when.Add(time.Minute)
@@ -339,7 +340,8 @@ func TestChannels(t *testing.T) {
 		{"newer", "stable", set("Sequence: 43"), ""},
 		{"older", "stable", set("Sequence: 41"), godwit.CodeReplayed},
 		{"other orders under the same number", "stable", set("Sequence: 42\nRollout: 100%"), godwit.CodeReplayed},
-		{"another channel", "beta", set("Sequence: 43"), godwit.CodeWrongName},
+		{"another channel", "stable", o.tag("alice", "channel/beta", "x\n\nProduct: station\nRelease: v1.4.0\nSequence: 43"), godwit.CodeWrongName},
+		{"the same, signed by another as well", "stable", o.cosign("bob", first), ""},
 		{"a release's tag", "stable", o.tag("alice", "v1.4.0", station), godwit.CodeWrongName},
 		{"another product", "stable", o.tag("alice", "channel/stable", "x\n\nProduct: toaster\nRelease: v1.4.0\nSequence: 43"), godwit.CodeWrongProduct},
 		{"a stranger", "stable", o.tag("mallory", "channel/stable", "x\n\nProduct: station\nRelease: v1.4.0\nSequence: 43"), godwit.CodeUnknownSigner},
@@ -359,7 +361,7 @@ func TestChannels(t *testing.T) {
 		t.Run(tt.what, func(t *testing.T) {
 			got, err := o.orders(g, tt.name, tt.tag, m)
 			code(t, err, tt.want)
-			if err == nil && (got.Memory.Sequence != 43 || got.Memory.Version != "v1.5.0") {
+			if err == nil && (got.Memory.Sequence != got.Sequence || got.Memory.Version != "v1.5.0") {
 				t.Errorf("%+v", got.Memory)
 			}
 		})
@@ -546,6 +548,16 @@ print(json.dumps(m, indent=2))`, version).Output()
 	code(t, err, godwit.CodeWrongName)
 	_, err = admit(gate("secret"), `{"version": "v1.4.0", "files": []}`, godwit.Memory{})
 	code(t, err, godwit.CodeUnsigned)
+	undated := `{"version": "v1.5.0", "files": [], "product": "station", "signature": "` + "x" + `"}`
+	out, err := exec.Command("python3", "-c", `import json, hmac, sys
+m = json.loads(sys.argv[1]); del m["signature"]
+m["signature"] = hmac.new(b"secret", json.dumps(m, sort_keys=True, separators=(",", ":")).encode(), "sha256").hexdigest()
+print(json.dumps(m))`, undated).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = gate("secret").Admit(context.Background(), godwit.Release{Version: "v1.5.0", Statement: fileStatement(string(out), "")}, v.Memory)
+	code(t, err, "") // no time, and a product nobody asks for
 	_, err = gate("secret").Admit(context.Background(), godwit.Release{Version: "main"}, godwit.Memory{})
 	code(t, err, godwit.CodeUnsigned)
 }

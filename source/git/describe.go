@@ -14,38 +14,6 @@ import (
 	"github.com/godwit-ota/godwit/vfs"
 )
 
-// bringTag fetches the tag object that tip names, with as little else as the
-// server can do.
-func (s *Source) bringTag(ctx context.Context, tip godwit.Tip) error {
-	caps, err := s.remote.Capabilities(ctx)
-	if err != nil {
-		return err
-	}
-	if caps.ObjectFormat != s.cache.format.String() {
-		return wrongFormat(caps.ObjectFormat)
-	}
-	req := wire.FetchRequest{Want: []string{tip.Tag}}
-	if caps.Shallow {
-		req.Depth = 1
-	}
-	if caps.Filter {
-		req.Filter = "tree:0"
-		pack, _, err := s.remote.Fetch(ctx, req)
-		if err == nil {
-			return s.receive(ctx, pack, false)
-		}
-		if !errors.Is(err, wire.ErrNoFilter) {
-			return err
-		}
-		req.Filter = ""
-	}
-	pack, _, err := s.remote.Fetch(ctx, req)
-	if err != nil {
-		return err
-	}
-	return s.receive(ctx, pack, true)
-}
-
 func wrongFormat(said string) error {
 	return godwit.Fail(godwit.CodeProtocol, nil, "the host says that its ids are "+said+", and they are not", "look at the host")
 }

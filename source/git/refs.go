@@ -58,7 +58,9 @@ func tipOf(r wire.Ref) godwit.Tip {
 	if r.Peeled != "" {
 		t.Commit, t.Tag = r.Peeled, r.ID
 	}
-	if r.SymrefTarget != "" {
+	// HEAD is asked for to learn which branch it is. Anything else goes by the name
+	// that was asked for, or a host could pass one ref off as another.
+	if r.Name == "HEAD" && r.SymrefTarget != "" {
 		t.Ref = r.SymrefTarget
 	}
 	return t

@@ -14,9 +14,7 @@
 package git
 
 import (
-	"bytes"
 	"context"
-	"io"
 	"time"
 
 	"github.com/godwit-ota/godwit"
@@ -155,71 +153,6 @@ func (s *Source) open(id object.ID) error {
 	s.cache = c
 	s.unpack = object.NewUnpacker(id.Format(), s.cfg.Limits.Limits)
 	return nil
-}
-
-// Release brings what a gate needs to judge the release: its tag object, where
-// releases are signed, and otherwise nothing, which asks nobody.
-func (s *Source) Release(ctx context.Context, tip godwit.Tip) (godwit.Release, error) {
-	rel := godwit.Release{Tip: tip, Version: shortRef(tip.Ref)}
-	if !s.cfg.Signed || tip.Tag == "" {
-		return rel, nil
-	}
-	var err error
-	rel.Statement, err = s.statement(ctx, tip)
-	return rel, err
-}
-
-// Channel brings the tag object of the channel that tip names.
-func (s *Source) Channel(ctx context.Context, tip godwit.Tip) (godwit.Statement, error) {
-	if tip.Tag == "" {
-		return godwit.Statement{}, nil
-	}
-	return s.statement(ctx, tip)
-}
-
-// maxStatement bounds a tag object that is a statement.
-const maxStatement = 64 << 10
-
-// statement gives the tag object of a tip, and fetches it if it is not here.
-func (s *Source) statement(ctx context.Context, tip godwit.Tip) (godwit.Statement, error) {
-	commit, err := object.ParseID(tip.Commit)
-	if err != nil {
-		return godwit.Statement{}, err
-	}
-	id, err := object.ParseID(tip.Tag)
-	if err != nil {
-		return godwit.Statement{}, err
-	}
-	if err := s.open(commit); err != nil {
-		return godwit.Statement{}, err
-	}
-	p, err := s.cache.open(id, object.Tag, &s.cache.buf)
-	if isAbsent(err) {
-		if err = s.bringTag(ctx, tip); err == nil {
-			p, err = s.cache.open(id, object.Tag, &s.cache.buf)
-		}
-	}
-	if err != nil {
-		return godwit.Statement{}, err
-	}
-	if p.size > maxStatement {
-		return godwit.Statement{}, tooMuch("the tag "+shortRef(tip.Ref)+" is larger than 64 KiB", "")
-	}
-	body := make([]byte, p.size)
-	if _, err := io.ReadFull(p.reader(), body); err != nil {
-		return godwit.Statement{}, diskError(err)
-	}
-	return godwit.Statement{Form: godwit.TagStatement, Body: bytes.NewReader(body), Size: p.size}, nil
-}
-
-// Discard drops contents that came along with a release and were not fetched.
-func (s *Source) Discard() {
-	if s.cache != nil {
-		for _, name := range s.cache.spools {
-			s.cache.remove(name)
-		}
-		s.cache.spools = nil
-	}
 }
 
 // Describe brings the commit and trees of an admitted release, as far as they
