@@ -136,8 +136,8 @@ func (d *decoder) trust() {
 		d.at("source.branch", "nobody signs a branch, so trust.mode "+strconv.Quote(t.Mode)+" and source.branch exclude each other",
 			"follow channel = \"stable\", or write mode = \"none\" on devices of developers")
 	}
-	for _, k := range []struct{ name, mode string }{{"allowed_signers", "signed"}, {"revoked_keys", "signed"}, {"product", "signed"}, {"key", "hmac"}} {
-		if k.mode != t.Mode && d.set("trust", k.name) {
+	for _, k := range []struct{ name, modes string }{{"allowed_signers", "signed"}, {"revoked_keys", "signed"}, {"product", "signed hmac"}, {"key", "hmac"}} {
+		if !strings.Contains(k.modes, t.Mode) && d.set("trust", k.name) {
 			d.warn("trust."+k.name, "trust."+k.name+" has no effect: trust.mode is "+strconv.Quote(t.Mode))
 		}
 	}

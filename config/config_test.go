@@ -221,6 +221,14 @@ func TestUnusedKeysWarn(t *testing.T) {
 	}
 }
 
+// trust.product decides in hmac as well.
+func TestProductCountsForManifests(t *testing.T) {
+	c, err := Parse("g.toml", []byte("[source]\ntype='web'\nurl='/x'\n[trust]\nmode='hmac'\nkey='env:K'\nproduct='p'\n[tree]\nroot='/r'"), Options{})
+	if err != nil || len(c.Warnings) > 0 {
+		t.Errorf("%q, %v", c.Warnings, err)
+	}
+}
+
 func TestKeysOfOtherSourcesWarn(t *testing.T) {
 	for kind, want := range map[string]int{"git": 0, "web": 2, "gitea": 4} {
 		c, err := Parse("g.toml", fmt.Appendf(nil, "[source]\ntype=%q\nurl='https://h/a/b'\nusername='u'\npassword='file:p'\nssh_key='k'\nlfs_url='l'\n[trust]\nmode='none'\n[tree]\nroot='/r'", kind), Options{})

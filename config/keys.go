@@ -148,7 +148,7 @@ var Keys = []Key{
 		Doc:   "signed: keys that count no longer: public keys, one a line, or a list made with `ssh-keygen -k`.",
 		field: func(c *Config) any { return &c.Trust.RevokedKeys }},
 	{Section: "trust", Name: "product", Basic: true, Example: `"station"`,
-		Doc:   "signed: the product that a release must be for. Releases name theirs, so that those of another product, signed with the same key, are refused. \"*\" is for keys that sign nothing else, and takes releases that name none, too.",
+		Doc:   "signed, and hmac if it is given: the product that a release must be for. Releases name theirs, so that those of another product, signed with the same key, are refused. \"*\" is for keys that sign nothing else, and takes releases that name none, too.",
 		field: func(c *Config) any { return &c.Trust.Product }},
 	{Section: "trust", Name: "threshold", Example: `2`,
 		Doc:   "signed: how many signers, with as many keys, must have signed a release.",

@@ -260,7 +260,7 @@ func (c *clock) now() time.Time {
 		known = godwit.Epoch
 	}
 	if c.seen.After(now) && c.seen.Before(known.Add(godwit.FarAhead)) {
-		return c.seen
+		return c.seen.In(now.Location()) // its hours are asked for as well
 	}
 	return now
 }

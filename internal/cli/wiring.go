@@ -164,6 +164,9 @@ func (c *command) trustConfig(cfg *config.Config) (trust.Config, error) {
 		Allowed: listFile(cfg.Trust.AllowedSigners), Revoked: listFile(cfg.Trust.RevokedKeys),
 		Channel: cfg.Source.Channel,
 	}
+	if t.Mode == trust.None {
+		t.Product = ""
+	}
 	if cfg.Trust.Key.IsZero() {
 		return t, nil
 	}
