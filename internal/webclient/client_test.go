@@ -109,10 +109,12 @@ func TestRedirects(t *testing.T) {
 		http.Redirect(w, r, other.URL, http.StatusFound)
 	}))
 	defer tls.Close()
+	asked := 0
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		asked++
 		to, status := map[string]string{
 			"/away": other.URL + "/file", "/loop": "/loop", "/self": "/other", "/gone": "/again", "/again": "/other",
-			"/ftp": "ftp://host/x", "/secret": "http://user:pw@" + r.Host + "/", "/nowhere": "",
+			"/ftp": "ftp://host/x", "/secret": "http://user:pw@" + r.Host + "/other", "/nowhere": "",
 		}[r.URL.Path], 302
 		if strings.HasPrefix(r.URL.Path, "/gone") {
 			status = 301
@@ -138,7 +140,13 @@ func TestRedirects(t *testing.T) {
 	if a, _ := get(t, c, Request{URL: s.URL + "/gone"}); a.Moved != s.URL+"/again" || a.URL.String() != s.URL+"/other" {
 		t.Errorf("moved to %q, answered at %q", a.Moved, a.URL)
 	}
-	for _, path := range []string{s.URL + "/loop", s.URL + "/ftp", s.URL + "/secret", s.URL + "/nowhere", tls.URL} {
+	asked = 0
+	_, err := c.Get(t.Context(), Request{URL: s.URL + "/loop"})
+	wantCode(t, err, godwit.CodeRedirect)
+	if asked != MaxRedirects+1 {
+		t.Errorf("asked %d times", asked)
+	}
+	for _, path := range []string{ s.URL + "/ftp", s.URL + "/secret", s.URL + "/nowhere", tls.URL} {
 		_, err := c.Get(t.Context(), Request{URL: path})
 		wantCode(t, err, godwit.CodeRedirect)
 		if strings.Contains(err.Error(), "pw") {
@@ -395,6 +403,23 @@ func TestResume(t *testing.T) {
 		t.Errorf("%d bytes of two contents: %v", n, err)
 	}
 	a.Body.Close()
+}
+
+// TestShortPart: a part that ends before its range does is not the end.
+func TestShortPart(t *testing.T) {
+	u := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Range", "bytes 5-9/10")
+		w.Header().Set("Content-Length", "2")
+		w.WriteHeader(206)
+		io.WriteString(w, "56")
+	}).URL
+	a, err := client(t, Config{}).Get(t.Context(), Request{URL: u, Offset: 5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Body.Close()
+	_, err = io.Copy(io.Discard, a.Body)
+	wantCode(t, err, godwit.CodeNetwork)
 }
 
 // TestNoProgress: a transfer that never comes any further ends.

@@ -142,13 +142,31 @@ func TestChannel(t *testing.T) {
 		if err != nil || tip.Ref != "refs/tags/v1.10.0" || tip.Tag != w.git("rev-parse", "v1.10.0") {
 			t.Fatalf("%s: got %+v, %v", kind, tip, err)
 		}
+		s := w.open()
+		for _, below := range []string{"v1.10.0", "v1.9.0", "v1.0.0", ""} {
+			if below == "v1.10.0" {
+				tip, err = s.Tip(t.Context())
+			} else {
+				tip, err = s.Below(t.Context(), tip)
+			}
+			if err != nil || strings.TrimPrefix(tip.Ref, "refs/tags/") != below {
+				t.Errorf("%s: %s: got %+v, %v", kind, below, tip, err)
+			}
+		}
 		w.host.Publish(fake.Release{Tag: "v1.9.0"})
+		s = w.open()
+		if tip, err = s.Tip(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if tip, err = s.Below(t.Context(), tip); err != nil || tip.Ref != "" {
+			t.Errorf("%s: below the latest release: got %+v, %v", kind, tip, err)
+		}
 		if tip, err = w.tip(); err != nil || tip.Ref != "refs/tags/v1.9.0" {
 			t.Fatalf("%s: got %+v, %v", kind, tip, err)
 		}
 		w.git("tag", "-s", "-m", "Sequence: 1\nRelease: v1.0.0", "channel/stable")
 		w.git("tag", "-s", "-m", "Sequence: 1\nRelease: v1.10.0", "channel/stable-lab")
-		s := w.open()
+		s = w.open()
 		if tip, err = s.Tip(t.Context()); err != nil || tip.Ref != "refs/tags/channel/stable" || tip.Channel != w.git("rev-parse", "channel/stable") {
 			t.Fatalf("%s: got %+v, %v", kind, tip, err)
 		}
@@ -256,18 +274,29 @@ func TestWhichStatement(t *testing.T) {
 	}
 }
 
-// TestNULInAName: two lists of files that are the same tree cannot be told apart
-// by its id, so a name that could hide an entry is refused.
-func TestNULInAName(t *testing.T) {
-	w := newWorld(t, GitHub)
-	s := w.open()
-	hidden := strings.Repeat("a", 20) // an id
-	content := "100644 x\x00" + hidden + "100644 y\x00" + strings.Repeat("b", 20)
-	sum := sha1.Sum([]byte(fmt.Sprintf("tree %d\x00%s", len(content), content)))
-	w.answer("git/trees", `{"sha":"x","truncated":false,"tree":[{"path":"x\u0000`+hidden+`100644 y","mode":"100644","type":"blob","size":1,"sha":"`+hex.EncodeToString([]byte(strings.Repeat("b", 20)))+`"}]}`)
-	_, err := s.listTree(context.Background(), hex.EncodeToString(sum[:]))
-	wantCode(t, err, godwit.CodeBadPath)
-	if _, err := os.Stat(filepath.Join(w.home, "api", treePrefix+hex.EncodeToString(sum[:]))); err == nil {
-		t.Error("the listing was kept")
+// TestNamesInTrees: what has the id of a tree and yet is no list of files is
+// refused. Two lists can be the same tree if a name may hide an entry.
+func TestNamesInTrees(t *testing.T) {
+	b := strings.Repeat("b", 20) // an id
+	for _, c := range []struct {
+		name, inTree, inJSON string
+		code                 godwit.Code
+	}{
+		{"plain", "x", "x", ""},
+		{"NUL", "x\x00" + strings.Repeat("a", 20) + "100644 y", `x\u0000` + strings.Repeat("a", 20) + "100644 y", godwit.CodeBadPath},
+		{"slash", "x/y", "x/y", godwit.CodeBadObject},
+	} {
+		w := newWorld(t, GitHub)
+		content := "100644 " + c.inTree + "\x00" + b
+		sum := sha1.Sum([]byte(fmt.Sprintf("tree %d\x00%s", len(content), content)))
+		root := hex.EncodeToString(sum[:])
+		w.answer("git/trees", `{"sha":"x","truncated":false,"tree":[{"path":"`+c.inJSON+`","mode":"100644","type":"blob","size":1,"sha":"`+hex.EncodeToString([]byte(b))+`"}]}`)
+		_, err := w.open().listTree(context.Background(), root)
+		if godwit.CodeOf(err) != c.code {
+			t.Errorf("%s: got %v", c.name, err)
+		}
+		if _, err := os.Stat(filepath.Join(w.home, "api", treePrefix+root)); (err == nil) != (c.code == "") {
+			t.Errorf("%s: the listing: %v", c.name, err)
+		}
 	}
 }

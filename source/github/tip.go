@@ -46,7 +46,7 @@ func (s *Source) Tip(ctx context.Context) (t godwit.Tip, err error) {
 	s.latest, err = s.askRelease(ctx, s.at(latestRelease, ""), latestKey)
 	name := s.latest.tag
 	if err == nil && name == "" && signedTags {
-		name, err = s.newestVersion(ctx)
+		name, err = s.newestVersion(ctx, "")
 	}
 	if err == nil && name == "" {
 		err = s.missing(ctx, "publish a release, or follow a branch: source.branch = \"main\". Drafts and pre-releases do not count", "release")
@@ -174,12 +174,30 @@ const (
 	maxPages = 1000     // of it
 )
 
+// Below asks for the newest version below the one that tip is, after a gate has
+// refused that. It is the zero Tip when there is none, or when it was not chosen
+// as the newest: of releases the host says which is the latest.
+func (s *Source) Below(ctx context.Context, tip godwit.Tip) (t godwit.Tip, err error) {
+	if s.cfg.Channel != stable || !s.cfg.Signed || s.cfg.HMAC || !s.knowsTrees() || s.latest.tag != "" {
+		return t, nil
+	}
+	name, err := s.newestVersion(ctx, strings.TrimPrefix(tip.Ref, tagPrefix))
+	if err != nil || name == "" {
+		return t, err
+	}
+	return s.Named(ctx, name)
+}
+
 // newestVersion looks through all tags for the highest version that is no
-// pre-release. As releases are signed only annotated tags count. It is "" if
-// there is none.
-func (s *Source) newestVersion(ctx context.Context) (name string, err error) {
+// pre-release, and below another if there is one. As releases are signed only
+// annotated tags count. It is "" if there is none.
+func (s *Source) newestVersion(ctx context.Context, below string) (name string, err error) {
 	var best semver.Version
+	most, limited := semver.Parse(below)
 	q := question{at: s.at(references, "tags/"), what: "its tags", key: "tags", most: maxList}
+	if limited {
+		q.key = ""
+	}
 	for page := 1; q.at != ""; page++ {
 		if page > maxPages {
 			return "", fail(godwit.CodeLimit, "publish releases, or make a channel: godwit channel set", s.name, " has too many tags to look through")
@@ -188,7 +206,7 @@ func (s *Source) newestVersion(ctx context.Context) (name string, err error) {
 		q.see = func(path, text []byte) error {
 			if r.see(path, text) {
 				n := strings.TrimPrefix(r.name, tagPrefix)
-				if v, ok := semver.Parse(n); ok && !v.Prerelease() && r.kind == "tag" && (name == "" || semver.Compare(v, best) >= 0) {
+				if v, ok := semver.Parse(n); ok && !v.Prerelease() && r.kind == "tag" && (!limited || semver.Compare(v, most) < 0) && (name == "" || semver.Compare(v, best) >= 0) {
 					name, best = n, v
 				}
 				r = ref{}
