@@ -33,6 +33,7 @@ type Channel struct {
 	RollbackTo string
 	Halt       string
 	Time       time.Time
+	Highest    string // the highest version that the channel has given so far, for those who set it
 }
 
 // HaltZero is the Halt of a channel that gives its release to nobody by a rollout
@@ -45,7 +46,8 @@ const HaltZero = "its roll-out is 0%"
 //	 "manifest": "SHA-256 of the manifest", "product": "station",
 //	 "rollout": 25, "waves": ["site=lab"], "window": "02:00-04:00",
 //	 "floor": "v1.2.0", "not_after": "2027-01-31T00:00:00Z",
-//	 "rollback_to": "v1.3.0", "halt": "why", "time": "2026-11-23T12:00:00Z"}
+//	 "rollback_to": "v1.3.0", "halt": "why", "time": "2026-11-23T12:00:00Z",
+//	 "highest": "v1.4.0"}
 func ReadChannel(r io.ReaderAt, size int64) (Channel, error) {
 	c := Channel{Rollout: -1}
 	stopped := false
@@ -120,6 +122,8 @@ func ReadChannel(r io.ReaderAt, size int64) (Channel, error) {
 			c.Halt, err = d.line(name, k, 1000)
 		case "time":
 			c.Time, err = d.time(name, k)
+		case "highest":
+			c.Highest, err = d.word(name, k)
 		default:
 			err = d.Skip()
 		}
@@ -181,6 +185,7 @@ func (c Channel) Append(b []byte) []byte {
 	o.text("rollback_to", c.RollbackTo)
 	o.text("halt", c.Halt)
 	o.time("time", c.Time)
+	o.text("highest", c.Highest)
 	return append(o.b, "\n}\n"...)
 }
 

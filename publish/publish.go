@@ -252,19 +252,29 @@ func put(name string, b []byte) error {
 	return settle(t, name)
 }
 
-// putSigned writes a file after its signature. Without one, that of what was
+// putSigned writes a file and its signature. While the one is new and the other
+// is not, the signature of either is there. Without a signature that of what was
 // there before goes.
 func putSigned(name string, b, sig []byte) error {
-	var err error
-	if len(sig) > 0 {
-		err = put(name+web.Suffix, sig)
-	} else if err = os.Remove(name + web.Suffix); errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
-	if err != nil {
+	old, err := os.ReadFile(name + web.Suffix)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return diskError(err)
 	}
-	return put(name, b)
+	if len(sig) > 0 {
+		err = put(name+web.Suffix, append(bytes.Clone(sig), old...))
+	} else {
+		err = nil
+	}
+	if err == nil {
+		err = put(name, b)
+	}
+	if err == nil && old != nil {
+		if len(sig) > 0 {
+			return put(name+web.Suffix, sig)
+		}
+		return diskError(os.Remove(name + web.Suffix))
+	}
+	return err
 }
 
 // Manifest writes the manifest of a release, and beside it the signature if

@@ -356,7 +356,7 @@ func TestChannels(t *testing.T) {
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	f := publish.Folder{Dir: out, Now: func() time.Time { return now }}
 	releases := map[string]*publish.Published{}
-	for _, v := range []string{"v1.0.0", "v1.1.0"} {
+	for _, v := range []string{"v1.0.0", "v1.1.0", "v1.2.0"} {
 		p, err := f.Publish(ctx, &publish.Release{Tree: publish.Dir(from), Head: manifest.Head{Version: v, Product: "station"}})
 		if err != nil {
 			t.Fatal(err)
@@ -370,28 +370,65 @@ func TestChannels(t *testing.T) {
 		}
 		return *after, nil
 	}
-	o := publish.Orders{Channel: manifest.Channel{Name: "stable", Rollout: 100}}
+	o := publish.Orders{Name: "stable"}
 	c, err := set("v1.1.0", o)
-	want := manifest.Channel{Name: "stable", Sequence: 1, Release: "v1.1.0", Manifest: releases["v1.1.0"].Manifest, Product: "station", Rollout: 100, Time: now}
+	want := manifest.Channel{Name: "stable", Sequence: 1, Release: "v1.1.0", Manifest: releases["v1.1.0"].Manifest, Product: "station", Rollout: 100, Time: now, Highest: "v1.1.0"}
 	if err != nil || !reflect.DeepEqual(c, want) {
 		t.Fatalf("%+v, %v", c, err)
 	}
-	o.Rollout, o.Floor = 25, "v1.0.0"
-	if c, err = set("v1.1.0", o); err != nil || c.Sequence != 2 || c.Rollout != 25 || c.Floor != "v1.0.0" {
-		t.Errorf("%+v, %v", c, err)
+	// step sets it and demands what the file says then.
+	step := func(title, version string, o publish.Orders, change func(*manifest.Channel)) {
+		t.Helper()
+		o.Name = "stable"
+		c, err := set(version, o)
+		want.Sequence++
+		want.Release, want.Manifest = version, releases[version].Manifest
+		change(&want)
+		if err != nil || !reflect.DeepEqual(c, want) {
+			t.Fatalf("%s:\n%+v, %v\n%+v", title, c, err, want)
+		}
 	}
-	o.Floor = "v0.9.0"
-	_, err = set("v1.1.0", o)
-	wantCode(t, err, godwit.CodeUsage)
-	o.Floor = ""
-	_, err = set("v1.0.0", o)
-	wantCode(t, err, godwit.CodeRefused)
-	o.Back = true
-	if c, err = set("v1.0.0", o); err != nil || c.RollbackTo != "v1.0.0" || c.Sequence != 3 {
-		t.Errorf("%+v, %v", c, err)
+	refuse := func(title, version string, code godwit.Code, o publish.Orders) {
+		t.Helper()
+		o.Name = "stable"
+		before := every(t, out)["channel.json"]
+		if _, err := set(version, o); godwit.CodeOf(err) != code || every(t, out)["channel.json"] != before {
+			t.Errorf("%s: %v", title, err)
+		}
 	}
-	o.Back, o.Key = false, []byte("secret")
-	if c, err = set("v1.1.0", o); err != nil || c.RollbackTo != "" || c.Sequence != 4 {
+	later := now.Add(48 * time.Hour)
+	step("a part", "v1.1.0", publish.Orders{Rollout: "25%", Floor: "v1.0.0", Window: "02:00-04:00", NotAfter: later}, func(c *manifest.Channel) {
+		c.Rollout, c.Floor, c.Window, c.NotAfter = 25, "v1.0.0", godwit.Window{From: 120, To: 240}, later
+	})
+	step("what is not given stays", "v1.1.0", publish.Orders{Waves: []string{"site=lab"}, Rollout: "50"}, func(c *manifest.Channel) {
+		c.Rollout, c.Waves = 50, []godwit.Label{{Key: "site", Value: "lab"}}
+	})
+	step("another release begins anew, but for when and by what way", "v1.2.0", publish.Orders{}, func(c *manifest.Channel) { c.Rollout, c.Waves, c.Highest = 100, nil, "v1.2.0" })
+	step("waves only", "v1.2.0", publish.Orders{Waves: []string{"site=lab"}}, func(c *manifest.Channel) {
+		c.Rollout, c.Waves = 0, []godwit.Label{{Key: "site", Value: "lab"}}
+	})
+	step("values go", "v1.2.0", publish.Orders{Waves: []string{"none"}, Window: "none", Floor: "none", Forever: true}, func(c *manifest.Channel) {
+		c.Rollout, c.Waves, c.Window, c.Floor, c.NotAfter = 100, nil, godwit.Window{}, "", time.Time{}
+	})
+	step("halted", "v1.2.0", publish.Orders{Halt: "loud"}, func(c *manifest.Channel) { c.Halt = "loud" })
+	step("and on", "v1.2.0", publish.Orders{}, func(c *manifest.Channel) { c.Halt = "" })
+	step("0 %", "v1.2.0", publish.Orders{Rollout: "0%"}, func(c *manifest.Channel) { c.Rollout, c.Halt = 0, manifest.HaltZero })
+	step("100 %", "v1.2.0", publish.Orders{Rollout: "100%"}, func(c *manifest.Channel) { c.Rollout, c.Halt = 100, "" })
+	refuse("back", "v1.0.0", godwit.CodeRefused, publish.Orders{})
+	step("back, said so", "v1.0.0", publish.Orders{Back: true, Rollout: "10%"}, func(c *manifest.Channel) { c.RollbackTo, c.Rollout = "v1.0.0", 10 })
+	step("back, for all", "v1.0.0", publish.Orders{Back: true, Rollout: "100%"}, func(c *manifest.Channel) { c.Rollout = 100 })
+	step("back stays", "v1.0.0", publish.Orders{Window: "01:00-02:00"}, func(c *manifest.Channel) { c.Window = godwit.Window{From: 60, To: 120} })
+	refuse("higher than now, lower than what some have", "v1.1.0", godwit.CodeRefused, publish.Orders{})
+	step("higher than all", "v1.2.0", publish.Orders{Window: "none"}, func(c *manifest.Channel) { c.RollbackTo, c.Window = "", godwit.Window{} })
+	refuse("a floor that is not there", "v1.2.0", godwit.CodeUsage, publish.Orders{Floor: "v0.9.0"})
+	refuse("a floor above it", "v1.0.0", godwit.CodeRefused, publish.Orders{Floor: "v1.1.0", Back: true})
+	refuse("over already", "v1.2.0", godwit.CodeRefused, publish.Orders{NotAfter: now})
+	refuse("101 %", "v1.2.0", godwit.CodeUsage, publish.Orders{Rollout: "101%"})
+	refuse("no label", "v1.2.0", godwit.CodeUsage, publish.Orders{Waves: []string{"lab"}})
+	refuse("no hours", "v1.2.0", godwit.CodeUsage, publish.Orders{Window: "2-4"})
+
+	o.Key = []byte("secret")
+	if c, err = set("v1.2.0", o); err != nil {
 		t.Errorf("%+v, %v", c, err)
 	}
 	b := []byte(every(t, out)["channel.json"])
@@ -446,7 +483,7 @@ func TestGateTakesIt(t *testing.T) {
 			write(t, from, app)
 			f := publish.Folder{Dir: out}
 			r := &publish.Release{Tree: publish.Dir(from), Rules: publish.Rules{Exclude: publish.DefaultExclude}, Head: manifest.Head{Version: "v1.0.0", Product: "station"}}
-			o := publish.Orders{Channel: manifest.Channel{Name: "stable", Rollout: 100}}
+			o := publish.Orders{Name: "stable"}
 			if mode == trust.Signed {
 				r.Sign, o.Sign = sign, sign
 			} else {

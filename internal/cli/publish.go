@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/pflag"
 
@@ -46,7 +45,7 @@ func (o *contents) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.postUpdate, "post-update", "", "`PATH`; program of the release to run after the switch to it")
 	f.StringVar(&o.undo, "rollback-hook", "", "`PATH`; program of the release to run when it is taken back")
 	f.Uint64Var(&o.sequence, "sequence", 0, "`NUMBER`; of the manifest")
-	f.StringVar(&o.notAfter, "not-after", "", "`TIME`; devices do not install it any more after that: 2027-01-31, or from now: 90d")
+	f.StringVar(&o.notAfter, "not-after", "", "`TIME`; devices do not install it any more after that: 2027-01-31, or from now: 90d; with --channel it is the channel's")
 }
 
 // lines reads a file with one path a line.
@@ -214,22 +213,15 @@ func (c *command) manifestVerb() verb {
 	}
 }
 
-// channelFlags say what publish makes of a channel.
-type channelFlags struct {
-	name, rollout, window, floor, halt string
-	waves                              []string
-	back                               bool
-}
-
 func (c *command) publishVerb() verb {
 	var o contents
-	var ch channelFlags
+	var ch publish.Orders
 	var out, assets, key string
 	var unsigned bool
 	return verb{
 		name: "publish", use: "--out FOLDER [--rev REVISION] [--channel NAME]", short: "make a folder that any web server can give to devices",
 		long: "Publish a release into a folder for devices whose source.type is web: its files by their digests, its manifest and the signature of that. Copy the folder to any web server, bucket, CDN or stick; files first, channel.json last. Releases that are in the folder stay there and do not change.\n\n" +
-			"With --channel the release becomes what devices of that channel take; the other flags say how. Without --rev and --from that is a release of the folder, and only the channel changes.\n\n" +
+			"With --channel the release becomes what devices of that channel take. Without --rev and --from it is a release of the folder, and only the channel changes. With another release than before, --window, --floor and --not-after stay as they are unless given; the rest begins anew, and without --rollout and --wave it is for all devices. With the same release, what is not given stays. \"none\" takes a value away.\n\n" +
 			"With --assets it makes the files to attach to a release of a Git host, from where devices take the manifest: manifest.json and its signature.",
 		examples: []string{
 			"godwit publish --out public --rev v1.4.0 --channel stable --rollout 25%", "godwit publish --out public --version v1.4.0 --channel stable",
@@ -243,13 +235,13 @@ func (c *command) publishVerb() verb {
 			f.StringVar(&key, "key", "", keyUsage)
 			f.BoolVar(&unsigned, "unsigned", false, "do not sign with an SSH key")
 			f.StringVar(&o.secret, "hmac", "", "`SECRET`; also sign with an HMAC within, for devices with trust.mode = \"hmac\" (default: MANIFEST_KEY)")
-			f.StringVar(&ch.name, "channel", "", "`NAME`; set this channel to the release: stable")
-			f.StringVar(&ch.rollout, "rollout", "", "`PERCENT`; of the devices: 25%; 0% halts")
-			f.StringArrayVar(&ch.waves, "wave", nil, "`LABEL`; devices with this label take it at once: site=lab; without --rollout only these take it; may be repeated")
-			f.StringVar(&ch.window, "window", "", "`HOURS`; install only then: 02:00-04:00")
-			f.StringVar(&ch.floor, "floor", "", "`VERSION`; older devices install this one first")
-			f.BoolVar(&ch.back, "rollback", false, "devices that have a higher version go back to this one")
-			f.StringVar(&ch.halt, "halt", "", "`TEXT`; stop the channel, and why")
+			f.StringVar(&ch.Name, "channel", "", "`NAME`; set this channel to the release: stable")
+			f.StringVar(&ch.Rollout, "rollout", "", "`PERCENT`; of the devices: 25%; 0% halts")
+			f.StringArrayVar(&ch.Waves, "wave", nil, "`LABEL`; devices with this label take it at once: site=lab; without --rollout only these take it; may be repeated")
+			f.StringVar(&ch.Window, "window", "", "`HOURS`; install only then: 02:00-04:00")
+			f.StringVar(&ch.Floor, "floor", "", "`VERSION`; older devices install this one first")
+			f.BoolVar(&ch.Back, "rollback", false, "devices that have a higher version go back to this one")
+			f.StringVar(&ch.Halt, "halt", "", "`TEXT`; no device takes the release, and why; the channel goes on when it is set again")
 			o.flags(f)
 		},
 		run: func(ctx context.Context, _ string) error {
@@ -259,7 +251,19 @@ func (c *command) publishVerb() verb {
 	}
 }
 
-func (c *command) publish(ctx context.Context, o *contents, ch *channelFlags, out, assets, key string, unsigned bool) error {
+func (c *command) publish(ctx context.Context, o *contents, ch *publish.Orders, out, assets, key string, unsigned bool) error {
+	err := ch.Check()
+	if err != nil {
+		return err
+	}
+	if ch.Name != "" {
+		if ch.Forever = o.notAfter == publish.None; !ch.Forever {
+			if ch.NotAfter, err = parseNotAfter(o.notAfter, "publish"); err != nil {
+				return err
+			}
+		}
+		o.notAfter = "" // it is the channel's
+	}
 	r, err := c.release(ctx, o, "publish")
 	if err != nil {
 		return err
@@ -267,21 +271,14 @@ func (c *command) publish(ctx context.Context, o *contents, ch *channelFlags, ou
 	switch {
 	case out == "" && assets == "":
 		return usageText("say where to: --out FOLDER, or --assets FOLDER", "publish")
-	case out == "" && (ch.name != "" || r.Tree == nil):
+	case out == "" && (ch.Name != "" || r.Tree == nil):
 		return usageText("--assets needs --rev or --from, and has no channel", "publish")
-	case ch.name == "" && (ch.rollout+ch.window+ch.floor+ch.halt != "" || len(ch.waves) > 0 || ch.back):
+	case ch.Name == "" && (ch.Rollout+ch.Window+ch.Floor+ch.Halt != "" || len(ch.Waves) > 0 || ch.Back):
 		return usageText("how a release goes out is for a channel: give --channel NAME", "publish")
 	case r.Head.Version == "":
 		return usageText("give the release a version: --version, or --rev with a tag", "publish")
-	case r.Tree == nil && ch.name == "":
+	case r.Tree == nil && ch.Name == "":
 		return usageText("say what to publish: --rev or --from", "publish")
-	}
-	orders, err := ch.orders()
-	if err != nil {
-		return err
-	}
-	if ch.name != "" {
-		orders.NotAfter, r.Head.NotAfter = r.Head.NotAfter, time.Time{}
 	}
 	if !unsigned {
 		if r.Sign, err = c.sign(ctx, key); err != nil {
@@ -294,7 +291,7 @@ func (c *command) publish(ctx context.Context, o *contents, ch *channelFlags, ou
 	} else if key != "" {
 		return usageText("--key and --unsigned contradict each other", "publish")
 	}
-	orders.Sign, orders.Key = r.Sign, r.Key
+	ch.Sign, ch.Key = r.Sign, r.Key
 	p := c.printer()
 	if assets != "" {
 		done, err := publish.Manifest(ctx, filepath.Join(assets, web.ManifestName), r)
@@ -321,10 +318,10 @@ func (c *command) publish(ctx context.Context, o *contents, ch *channelFlags, ou
 	case r.Tree != nil:
 		p.Printf("%s is published already, and is the same\n", done.Version)
 	}
-	if ch.name == "" {
+	if ch.Name == "" {
 		return nil
 	}
-	before, after, err := folder.SetChannel(ctx, done, &orders)
+	before, after, err := folder.SetChannel(ctx, done, ch)
 	if err != nil {
 		return err
 	}
@@ -339,37 +336,6 @@ func (c *command) publish(ctx context.Context, o *contents, ch *channelFlags, ou
 	return nil
 }
 
-// orders reads the flags of a channel.
-func (ch *channelFlags) orders() (o publish.Orders, err error) {
-	o.Name, o.Floor, o.Halt, o.Back, o.Rollout = ch.name, ch.floor, ch.halt, ch.back, 100
-	if len(ch.waves) > 0 {
-		o.Rollout = 0
-	}
-	wrong := func(flag, text string) error { return usageText(flag+": "+text, "publish") }
-	if ch.rollout != "" {
-		n, err := strconv.Atoi(strings.TrimSuffix(ch.rollout, "%"))
-		if err != nil || n < 0 || n > 100 {
-			return o, wrong("--rollout", strconv.Quote(ch.rollout)+" is not a percentage from 0% to 100%")
-		}
-		if o.Rollout = n; n == 0 && o.Halt == "" {
-			o.Halt = manifest.HaltZero
-		}
-	}
-	for _, w := range ch.waves {
-		l, err := manifest.ParseLabel(w)
-		if err != nil {
-			return o, wrong("--wave", err.Error())
-		}
-		o.Waves = append(o.Waves, l)
-	}
-	if ch.window != "" {
-		if o.Window, err = manifest.ParseWindow(ch.window); err != nil {
-			return o, wrong("--window", err.Error())
-		}
-	}
-	return o, nil
-}
-
 // channelWords says how a channel's release goes out.
 func channelWords(ch *manifest.Channel) (s string) {
 	switch {
@@ -379,6 +345,9 @@ func channelWords(ch *manifest.Channel) (s string) {
 		s = ", for " + strconv.Itoa(ch.Rollout) + "% of the devices"
 	}
 	for i, w := range ch.Waves {
+		if ch.Rollout == 100 {
+			break
+		}
 		switch s += ", "; {
 		case i == 0 && ch.Rollout == 0:
 			s += "only for "
