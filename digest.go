@@ -90,7 +90,9 @@ func (h *sizedCRC) Write(p []byte) (int, error) {
 	return h.Hash32.Write(p)
 }
 
-func (h *sizedCRC) Sum(b []byte) []byte { return binary.BigEndian.AppendUint64(h.Hash32.Sum(b), h.size) }
+func (h *sizedCRC) Sum(b []byte) []byte {
+	return binary.BigEndian.AppendUint64(h.Hash32.Sum(b), h.size)
+}
 
 func (h *sizedCRC) Size() int { return crc32.Size + 8 }
 

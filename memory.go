@@ -38,9 +38,22 @@ const (
 // Epoch is when this version of Godwit was made: it is not earlier than this.
 var Epoch = time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)
 
-// FarAhead is how much later than now something may claim to be and still be
-// remembered as a time that has come.
-const FarAhead = 400 * 24 * time.Hour
+// How much later than now something may claim to be and still be remembered as
+// a time that has come: where the clock may be believed, and where it may not.
+const (
+	aheadOfClock = 48 * time.Hour
+	aheadOfGuess = 400 * 24 * time.Hour
+)
+
+// HasCome reports whether t is a time that may be remembered at the time now,
+// which Memory.Now gave. One mistake in a date would otherwise keep all that
+// follows out.
+func HasCome(t, now time.Time, set bool) bool {
+	if set {
+		return t.Before(now.Add(aheadOfClock))
+	}
+	return t.Before(now.Add(aheadOfGuess))
+}
 
 // Now is the best guess of the time on a device that boots with a wrong clock:
 // no earlier than Epoch and m.Clock. set reports whether the clock itself is
@@ -56,9 +69,9 @@ func (m Memory) Now(clock time.Time) (now time.Time, set bool) {
 	return now, now.Equal(clock)
 }
 
-// Tick returns m with a clock that t has moved on, unless t is far ahead of now.
-func (m Memory) Tick(now, t time.Time) Memory {
-	if t.After(m.Clock) && t.Before(now.Add(FarAhead)) {
+// Tick returns m with a clock that t has moved on, if t HasCome.
+func (m Memory) Tick(t, now time.Time, set bool) Memory {
+	if t.After(m.Clock) && HasCome(t, now, set) {
 		m.Clock = t
 	}
 	return m

@@ -160,6 +160,18 @@ func (e *Engine) admitNewest(ctx context.Context, tip godwit.Tip, m godwit.Memor
 
 func short(id string) string { return id[:min(10, len(id))] }
 
+// forget makes the memory anew where nothing is installed: of what runs, and of
+// what the channel said.
+func (e *Engine) forget(opt UpdateOptions, c choice) error {
+	running := e.Store.Record().Running
+	if !opt.Forget || opt.DryRun || running.IsZero() {
+		return nil
+	}
+	m := c.memory
+	m.Product, m.Version, m.Time = e.Store.Record().Memory.Product, running.Name, running.Time
+	return e.Store.Remember(m)
+}
+
 // remember keeps m in the place of before, for which it takes the lock if need
 // be. Where the memory is another by now, because an update went on beside a
 // check, it is left as it is, and the next look at the channel sees to it.

@@ -64,10 +64,10 @@ type Gate interface {
 	// so have the orders: unless the device followed it before, which is
 	// CodeWithdrawn.
 	Orders(ctx context.Context, s godwit.Statement, tip godwit.Tip, m godwit.Memory) (godwit.Orders, error)
-	// Adopt judges the lists of keys that an admitted release brought, which
+	// Adopt judges the lists of keys that the admitted release v brought, which
 	// m.Signers and m.Revoked name, and gives the memory to go on with. It refuses
 	// lists after which nobody could sign any more.
-	Adopt(m godwit.Memory) (godwit.Memory, error)
+	Adopt(v godwit.Verified, m godwit.Memory) (godwit.Memory, error)
 }
 
 // App is the application that lives in the tree.

@@ -481,7 +481,7 @@ func (strict) Policy() string { return "strict" }
 func (strict) Orders(context.Context, godwit.Statement, godwit.Tip, godwit.Memory) (godwit.Orders, error) {
 	return godwit.Orders{}, nil
 }
-func (strict) Adopt(m godwit.Memory) (godwit.Memory, error) { return m, nil }
+func (strict) Adopt(_ godwit.Verified, m godwit.Memory) (godwit.Memory, error) { return m, nil }
 func (strict) Admit(_ context.Context, r godwit.Release, _ godwit.Memory) (godwit.Verified, error) {
 	return godwit.Verified{}, godwit.Fail(godwit.CodeRefused, nil, "nobody vouches for "+r.Version, "")
 }

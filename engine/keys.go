@@ -86,5 +86,5 @@ func (e *Engine) adopt(ctx context.Context, d godwit.Described, objects *store.O
 	if m.Signers == d.Memory.Signers && m.Revoked == d.Memory.Revoked {
 		return m, nil
 	}
-	return e.Gate.Adopt(m)
+	return e.Gate.Adopt(d.Verified, m)
 }

@@ -208,16 +208,11 @@ func (e *Engine) install(ctx context.Context, opt UpdateOptions) (r Result, stag
 			"publish a new release, or insist with godwit update --force")
 	}
 	if c.Wait != nil {
-		return r, stage, c.Wait
+		return r, stage, errors.Join(c.Wait, e.forget(opt, chosen))
 	}
 	if !c.Available && !opt.Force {
 		r.Outcome, r.Reason = UpToDate, c.Reason
-		if opt.Forget && !opt.DryRun && !running.IsZero() {
-			m := chosen.memory
-			m.Product, m.Version, m.Time = s.Record().Memory.Product, running.Name, running.Time
-			err = s.Remember(m)
-		}
-		return r, stage, err
+		return r, stage, e.forget(opt, chosen)
 	}
 	if tip.Ref == "" { // forced, and the channel names what runs
 		if tip, err = e.named(ctx, chosen); err != nil {

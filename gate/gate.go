@@ -39,7 +39,7 @@ func Cohort(release, device string) int {
 func Decide(o godwit.Orders, d Device, now time.Time, clockSet bool) error {
 	switch {
 	case Expired(o, now):
-		return godwit.Fail(godwit.CodeExpired, nil, "the channel "+o.Channel+" was good until "+o.NotAfter.UTC().Format(time.RFC3339)+" and nobody has renewed it",
+		return godwit.Fail(godwit.CodeExpired, nil, "the channel "+o.Channel+" was good until "+o.NotAfter.UTC().Format(time.RFC3339)+" and nobody has renewed it; it is "+now.UTC().Format("2006-01-02")+" now",
 			"set the channel again with a later --not-after; if somebody did, the host holds it back")
 	case o.Halt != "":
 		return godwit.Fail(godwit.CodeHalted, nil, "the channel "+o.Channel+" was halted: "+o.Halt, "it goes on when somebody resumes it")

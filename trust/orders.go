@@ -85,13 +85,13 @@ func (g *Gate) Orders(_ context.Context, s godwit.Statement, tip godwit.Tip, m g
 	if err := g.step("newer", "number "+strconv.FormatUint(o.Sequence, 10), replayed(o, said, m)); err != nil {
 		return o, err
 	}
-	now, _ := m.Now(g.c.Now())
+	now, set := m.Now(g.c.Now())
 	if o.Sequence > m.Sequence || o.Channel != m.Channel {
 		if o.RollbackTo != "" {
 			m.Version, m.Time = o.RollbackTo, godwit.Memory{}.Time
 		}
 		m.Product, m.Channel, m.Sequence, m.Orders = g.c.Product, o.Channel, o.Sequence, said
-		m = m.Tick(now, o.Time)
+		m = m.Tick(o.Time, now, set)
 	}
 	o.Memory = m
 	return o, nil

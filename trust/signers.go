@@ -81,19 +81,21 @@ func (g *Gate) base() (string, error) {
 }
 
 // Adopt judges the lists of keys that an admitted release brought, which
-// m.Signers and m.Revoked name, and gives the memory to go on with. It refuses a
-// list that nobody could sign under, CodeBadStatement.
-func (g *Gate) Adopt(m godwit.Memory) (godwit.Memory, error) {
+// m.Signers and m.Revoked name, and gives the memory to go on with. It refuses
+// lists under which no further release of its form could be signed by as many as
+// this device asks for, CodeBadStatement.
+func (g *Gate) Adopt(v godwit.Verified, m godwit.Memory) (godwit.Memory, error) {
 	var err error
 	if m.Base, err = g.base(); err != nil {
 		return m, err
 	}
 	allowed, revoked, err := g.lists(m)
 	if err == nil {
-		err = sshsig.CheckSigners(allowed)
-	}
-	if err == nil && revoked != nil {
-		err = sshsig.Revoked(revoked, sshsig.PublicKey{})
+		namespace := FileNamespace
+		if v.Statement.Form == godwit.TagStatement {
+			namespace = TagNamespace
+		}
+		err = sshsig.CheckSigners(allowed, revoked, namespace, g.c.Threshold, v.Time)
 	}
 	if err != nil {
 		return m, godwit.Fail(godwit.CodeBadStatement, err, "the release brings lists of keys under which no further release could be signed", "mend "+godwit.SignersPath+" and "+godwit.RevokedPath+" and release again")

@@ -191,12 +191,12 @@ func (g *Gate) Admit(_ context.Context, r godwit.Release, m godwit.Memory) (godw
 			return v, err
 		}
 	}
-	now, _ := m.Now(g.c.Now())
+	now, set := m.Now(g.c.Now())
 	if err := g.newer(c, m, now); err != nil {
 		return v, err
 	}
 	describe(&v, c)
-	v.Memory = g.remember(c, m, now)
+	v.Memory = g.remember(c, m, now, set)
 	return v, nil
 }
 
@@ -298,18 +298,17 @@ func (g *Gate) newer(c claims, m godwit.Memory, now time.Time) error {
 func day(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") }
 
 // remember gives the memory of a device that takes the release.
-func (g *Gate) remember(c claims, m godwit.Memory, now time.Time) godwit.Memory {
+func (g *Gate) remember(c claims, m godwit.Memory, now time.Time, set bool) godwit.Memory {
 	m.Product = g.c.Product
 	seen, ok := semver.Parse(m.Version)
 	if v, isVersion := semver.Parse(c.name); isVersion && (!ok || semver.Compare(v, seen) > 0) {
 		m.Version = c.name
 	}
-	// A time far ahead would keep all that follows out.
-	if c.made.After(m.Time) && c.made.Before(now.Add(godwit.FarAhead)) {
+	if c.made.After(m.Time) && godwit.HasCome(c.made, now, set) {
 		m.Time = c.made
 	}
 	if m.Channel == "" {
 		m.Sequence = max(m.Sequence, c.sequence)
 	}
-	return m.Tick(now, c.made)
+	return m.Tick(c.made, now, set)
 }

@@ -259,7 +259,7 @@ func (c *clock) now() time.Time {
 	if known.Before(godwit.Epoch) {
 		known = godwit.Epoch
 	}
-	if c.seen.After(now) && c.seen.Before(known.Add(godwit.FarAhead)) {
+	if c.seen.After(now) && godwit.HasCome(c.seen, known, false) {
 		return c.seen.In(now.Location()) // its hours are asked for as well
 	}
 	return now

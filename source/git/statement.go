@@ -143,4 +143,3 @@ func (s *Source) Discard() {
 		s.cache.spools = nil
 	}
 }
-

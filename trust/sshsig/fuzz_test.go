@@ -44,12 +44,13 @@ func FuzzSigners(f *testing.F) {
 			if len(signers) == 0 {
 				t.Fatal("nobody, and no error")
 			}
-			if err := CheckSigners(text(list)); err != nil {
+			err := CheckSigners(text(list), nil, "git", 1, time.Unix(0, 0))
+			if err != nil {
 				t.Fatalf("of no use, and it allows %+v: %v", signers, err)
 			}
 			signers[0].ValidAt(time.Unix(0, 0))
 		case godwit.CodeRefused:
-			if CheckSigners(text(list)) == nil {
+			if CheckSigners(text(list), nil, "git", 1, time.Unix(0, 0)) == nil {
 				t.Fatalf("of use, and %v", err)
 			}
 		case godwit.CodeUnknownSigner:

@@ -86,34 +86,62 @@ func Find(allowed List, key PublicKey, namespace string) ([]Signer, error) {
 	return found, nil
 }
 
-// CheckSigners checks that a list is of use: every line is well-formed and at
-// least one allows somebody to sign for the namespace "git" or "godwit". Time
-// makes no difference. It fails with CodeRefused, and with CodeIO if the list
-// cannot be read.
-func CheckSigners(allowed List) error {
+// CheckSigners checks that lists are of use: both are well-formed, and least
+// people with as many keys may sign for namespace after at. Keys that are revoked
+// do not count, nor lines that are over by then; an authority counts as many.
+//
+// It fails with CodeRefused, and with CodeIO if a list cannot be read.
+func CheckSigners(allowed, revoked List, namespace string, least int, at time.Time) error {
+	if err := Revoked(revoked, PublicKey{}); err != nil {
+		return err
+	}
 	l, err := allowed.open(signersName)
 	if err != nil {
 		return err
 	}
-	useful := false
-	if l != nil {
-		defer l.close()
-		for {
-			e, err := l.entry()
-			if err == io.EOF {
-				break
+	var people, keys []string // no more than it takes
+	least = max(1, min(least, maxSigners))
+	count := 0
+	for l != nil {
+		e, err := l.entry()
+		if err == io.EOF {
+			break
+		}
+		if err == nil && count < least && !e.unknown && e.permits(namespace) && (Signer{ValidBefore: e.before}).ValidAt(at) {
+			err = Revoked(revoked, e.key)
+			switch {
+			case godwit.CodeOf(err) == godwit.CodeRevoked:
+				err = nil
+			case err == nil && e.ca:
+				count = least
+			case err == nil:
+				people, keys = add(people, e.principals), add(keys, e.key.Fingerprint())
+				count = min(len(people), len(keys))
 			}
-			if err != nil {
-				return err
-			}
-			useful = useful || !e.unknown && (e.permits("git") || e.permits("godwit"))
+		}
+		if err != nil {
+			l.close()
+			return err
 		}
 	}
-	if !useful {
-		return godwit.Fail(godwit.CodeRefused, nil, signersName+" allows nobody",
-			"it needs a line for each signer: NAME KEYTYPE KEY, as `godwit keygen` prints it")
+	if l != nil {
+		l.close()
+	}
+	if count < least {
+		return godwit.Fail(godwit.CodeRefused, nil, signersName+" allows "+strconv.Itoa(count)+" to sign for "+quote(namespace)+", and it takes "+strconv.Itoa(least),
+			"it needs a line for each signer: NAME KEYTYPE KEY, as `godwit keygen` prints it; keys that are revoked or past valid-before do not count")
 	}
 	return nil
+}
+
+// add adds s to a set.
+func add(set []string, s string) []string {
+	for _, t := range set {
+		if t == s {
+			return set
+		}
+	}
+	return append(set, s)
 }
 
 // An entry is one line of allowed_signers.

@@ -158,7 +158,7 @@ func TestSigners(t *testing.T) {
 		}
 	}
 	// A long comment is a line as well.
-	if err := CheckSigners(text("# " + strings.Repeat("x", maxLine-4) + "\nalice " + key)); err != nil {
+	if err := CheckSigners(text("# "+strings.Repeat("x", maxLine-4)+"\nalice "+key), nil, "git", 1, noon); err != nil {
 		t.Error(err)
 	}
 }
@@ -170,25 +170,42 @@ func (broken) Read([]byte) (int, error) { return 0, errors.New("torn") }
 
 func TestCheckSigners(t *testing.T) {
 	b := newBench(t)
-	key := b.key("k", "-t", "ed25519")
+	key, two, three := b.key("k", "-t", "ed25519"), b.key("two", "-t", "ed25519"), b.key("three", "-t", "ecdsa", "-b", "256")
+	b.run("", "-q", "-k", "-f", "krl", "two.pub")
+	bad := func() (io.ReadCloser, error) { return io.NopCloser(broken{}), nil }
 	for name, c := range map[string]struct {
-		list List
-		say  string // "" where it is of use
+		allowed, revoked List
+		least            int
+		say              string // "" where it is of use
 	}{
-		"plain":                {text("alice " + key), ""},
-		"for git":              {text("alice namespaces=\"git\" " + key), ""},
-		"for manifests":        {text("alice namespaces=\"godwit\" " + key), ""},
-		"authority":            {text("* cert-authority " + key), ""},
-		"long expired":         {text("alice valid-before=\"19990101\" " + key), ""},
-		"for something else":   {text("alice namespaces=\"file\" " + key), "allows nobody"},
-		"none":                 {nil, "allows nobody"},
-		"empty":                {text("# nobody yet\n"), "allows nobody"},
-		"only unknown kinds":   {text("alice ssh-later AAAACXNzaC1sYXRlcg=="), "allows nobody"},
-		"mistake behind":       {text("alice " + key + "\n\nbob ssh-ed25519 x"), "line 3"},
-		"mistake in an option": {text("alice name-spaces=\"git\" " + key), "\"name-spaces\""},
-		"breaks":               {func() (io.ReadCloser, error) { return io.NopCloser(broken{}), nil }, "torn"},
+		"plain":              {text("alice " + key), nil, 1, ""},
+		"for git":            {text("alice namespaces=\"git\" " + key), nil, 1, ""},
+		"for manifests":      {text("alice namespaces=\"godwit\" " + key), nil, 1, "allows 0 to sign for \"git\", and it takes 1"},
+		"authority":          {text("* cert-authority " + key), nil, 3, ""},
+		"authority, revoked": {text("* cert-authority " + key), text(key), 1, "allows 0"},
+		"over":               {text("alice valid-before=\"19990101\" " + key), nil, 1, "allows 0"},
+		"over later":         {text("alice valid-before=\"20270101\" " + key), nil, 1, ""},
+		"not yet":            {text("alice valid-after=\"20270101\" " + key), nil, 1, ""},
+		"none":               {nil, nil, 1, "allows 0"},
+		"empty":              {text("# nobody yet\n"), nil, 0, "allows 0"},
+		"only unknown kinds": {text("alice ssh-later AAAACXNzaC1sYXRlcg=="), nil, 1, "allows 0"},
+
+		"two of two":              {text("alice " + key + "\nbob " + two), nil, 2, ""},
+		"one of two":              {text("alice " + key), nil, 2, "allows 1 to sign for \"git\", and it takes 2"},
+		"two keys of one":         {text("alice " + key + "\nalice " + two), nil, 2, "allows 1"},
+		"two names of one key":    {text("alice " + key + "\nbob " + key), nil, 2, "allows 1"},
+		"in an odd order":         {text("alice " + key + "\nalice " + two + "\nbob " + key), nil, 2, ""},
+		"two, and one is revoked": {text("alice " + key + "\nbob " + two), text(two), 2, "allows 1"},
+		"two, revoked by a KRL":   {text("alice " + key + "\nbob " + two), text(b.read("krl")), 2, "allows 1"},
+		"three, and one is":       {text("alice " + key + "\nbob " + two + "\ncarol " + three), text(two), 2, ""},
+		"all are revoked":         {text("alice " + key + "\nbob " + two), text(key + "\n" + two), 1, "allows 0"},
+		"revoked, and malformed":  {text("alice " + key), text("SHA256:x"), 1, "line 1 of the list of revoked keys"},
+		"revoked cannot be read":  {text("alice " + key), bad, 1, "torn"},
+		"mistake behind":          {text("alice " + key + "\n\nbob ssh-ed25519 x"), nil, 1, "line 3"},
+		"mistake in an option":    {text("alice name-spaces=\"git\" " + key), nil, 1, "\"name-spaces\""},
+		"breaks":                  {bad, nil, 1, "torn"},
 	} {
-		err := CheckSigners(c.list)
+		err := CheckSigners(c.allowed, c.revoked, "git", c.least, noon)
 		if (err == nil) != (c.say == "") || err != nil && !strings.Contains(err.Error(), c.say) {
 			t.Errorf("%s: %v", name, err)
 		}
