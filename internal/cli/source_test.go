@@ -3,8 +3,6 @@ package cli
 import (
 	"testing"
 	"time"
-
-	"github.com/godwit-ota/godwit"
 )
 
 // A host that has proved who it is moves the clock on, and nothing else: not
