@@ -49,8 +49,7 @@ func (s *Source) load() {
 		switch {
 		case len(f) == 2 && f[0] == "shunned":
 			if n, err := strconv.Atoi(f[1]); err == nil && n >= 0 && n < len(s.cfg.Mirrors) {
-				s.asked.shunned = n
-				s.demote(n)
+				s.shun(n)
 			}
 		case len(f) == 4 && len(s.asked.docs) < maxAsked:
 			n, err1 := strconv.Atoi(f[0])
@@ -104,17 +103,26 @@ func (s *Source) note(d asked) {
 	s.save()
 }
 
-// demote puts a mirror at the end, promote at the beginning.
-func (s *Source) demote(m int)  { s.order = append(s.without(m), m) }
-func (s *Source) promote(m int) { s.order = append([]int{m}, s.without(m)...) }
-
-func (s *Source) without(m int) (order []int) {
+// demote puts a mirror at the end.
+func (s *Source) demote(m int) {
+	order := make([]int, 0, len(s.order))
 	for _, o := range s.order {
 		if o != m {
 			order = append(order, o)
 		}
 	}
-	return order
+	s.order = append(order, m)
+}
+
+// shun begins with the mirrors behind m, so that each has its turn however many
+// of them give what is refused.
+func (s *Source) shun(m int) {
+	s.asked.shunned = m
+	n := len(s.cfg.Mirrors)
+	s.order = make([]int, n)
+	for i := range s.order {
+		s.order[i] = (m + 1 + i) % n
+	}
 }
 
 // doc finds what is remembered of a document, nil if nothing is.
@@ -139,7 +147,6 @@ func (s *Source) each(ctx context.Context, optional bool, try func(i int, m mirr
 	for _, i := range s.order { // those of now: demote makes a new list
 		err := try(i, s.cfg.Mirrors[i])
 		if err == nil {
-			s.last = i
 			return nil
 		}
 		if ctx.Err() != nil || isDisk(err) {
@@ -216,7 +223,7 @@ func (s *Source) document(ctx context.Context, path string, limit int64, optiona
 		defer a.Body.Close()
 		switch {
 		case a.Status == mirror.NotModified && r.IfNoneMatch != "":
-			sum = known.sum
+			sum, s.from = known.sum, i
 			return nil
 		case absent(a.Status):
 			return errMissing
@@ -225,53 +232,64 @@ func (s *Source) document(ctx context.Context, path string, limit int64, optiona
 		}
 		if sum, err = s.spool.fill(a.Body, a.Size, limit, s.buf); err != nil {
 			if err == errTooLong {
-				return godwit.Fail(godwit.CodeLimit, nil, path+" is longer than "+strconv.FormatInt(limit, 10)+" bytes", "is this the right folder?")
+				return tooLong(path, limit)
 			}
 			if err == errShort {
 				err = io.ErrUnexpectedEOF
 			}
 			return broken(path, err)
 		}
-		s.fresh[sum] = true
+		s.fresh[sum], s.from = true, i
 		s.note(asked{path, i, a.ETag, sum})
 		return nil
 	})
 	return sum, err
 }
 
-// small brings a small file, which need not be there, into memory.
-func (s *Source) small(ctx context.Context, path string, limit int64) (b []byte, err error) {
-	// The signatures of a document come from where it came from, if they can.
-	if s.last >= 0 {
-		s.promote(s.last)
+// signatures brings those of a document, into memory. Whether there are any says
+// the mirror that gave the document: what another one has may belong to something
+// else. Others are asked if that one cannot be reached any more.
+func (s *Source) signatures(ctx context.Context, path string, from int) (b []byte, err error) {
+	get := func(_ int, m mirror.Mirror) error {
+		b, err = s.small(ctx, path, m)
+		return err
 	}
-	err = s.each(ctx, true, func(_ int, m mirror.Mirror) error {
-		a, err := m.Get(ctx, mirror.Request{Path: path})
-		if err != nil {
-			return err
+	if from >= 0 {
+		err = get(from, s.cfg.Mirrors[from])
+		if err == nil || err == errMissing || ctx.Err() != nil {
+			return b, err
 		}
-		defer a.Body.Close()
-		switch {
-		case absent(a.Status):
-			return errMissing
-		case a.Status != mirror.OK || a.Offset != 0:
-			return odd(path, a)
-		}
-		b, err = io.ReadAll(io.LimitReader(a.Body, limit+1))
-		switch {
-		case err != nil:
-			return broken(path, err)
-		case int64(len(b)) > limit:
-			return godwit.Fail(godwit.CodeLimit, nil, path+" is longer than "+strconv.FormatInt(limit, 10)+" bytes", "is this the right folder?")
-		case a.Size >= 0 && a.Size != int64(len(b)):
-			return broken(path, io.ErrUnexpectedEOF)
-		}
-		return nil
-	})
-	if err != nil {
-		b = nil
 	}
+	err = s.each(ctx, true, get)
 	return b, err
+}
+
+func (s *Source) small(ctx context.Context, path string, m mirror.Mirror) ([]byte, error) {
+	a, err := m.Get(ctx, mirror.Request{Path: path})
+	if err != nil {
+		return nil, err
+	}
+	defer a.Body.Close()
+	switch {
+	case absent(a.Status):
+		return nil, errMissing
+	case a.Status != mirror.OK || a.Offset != 0:
+		return nil, odd(path, a)
+	}
+	b, err := io.ReadAll(io.LimitReader(a.Body, maxSignature+1))
+	switch {
+	case err != nil:
+		return nil, broken(path, err)
+	case len(b) > maxSignature:
+		return nil, tooLong(path, maxSignature)
+	case a.Size >= 0 && a.Size != int64(len(b)):
+		return nil, broken(path, io.ErrUnexpectedEOF)
+	}
+	return b, nil
+}
+
+func tooLong(path string, limit int64) error {
+	return godwit.Fail(godwit.CodeLimit, nil, path+" is longer than "+strconv.FormatInt(limit, 10)+" bytes", "is this the right folder?")
 }
 
 // diskError words an error of the state folder.

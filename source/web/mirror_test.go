@@ -140,6 +140,58 @@ func TestMoreSignatures(t *testing.T) {
 	}
 }
 
+// TestHostileMirrors: whatever the other mirrors give, the good one has its turn,
+// and is not blamed for what they do.
+func TestHostileMirrors(t *testing.T) {
+	shelf := func(version string, signed bool) mirror.Mirror {
+		m := manifestOf(t, version, tree)
+		return answers(func(r mirror.Request) (*mirror.Answer, error) {
+			switch {
+			case r.Path == web.ManifestName:
+				return answer(mirror.OK, -1, 0, string(m)), nil
+			case r.Path == web.ManifestName+web.Suffix && signed:
+				return answer(mirror.OK, -1, 0, "by the one who made "+version), nil
+			}
+			return answer(mirror.NotFound, -1, 0, ""), nil
+		})
+	}
+	down := answers(func(mirror.Request) (*mirror.Answer, error) {
+		return nil, godwit.Fail(godwit.CodeNetwork, nil, "it is down", "")
+	})
+	good := "by the one who made v1.0.0"
+	for _, c := range []struct {
+		title   string
+		mirrors []mirror.Mirror
+		runs    int // until the good one was asked
+	}{
+		{"one changes the manifest and has no signature", []mirror.Mirror{shelf("v6.6.6", false), shelf("v1.0.0", true)}, 2},
+		{"one is copied by half", []mirror.Mirror{shelf("v1.0.1", false), shelf("v1.0.0", true), shelf("v1.0.0", true)}, 2},
+		{"two of three", []mirror.Mirror{shelf("v6.6.6", true), shelf("v7.7.7", true), shelf("v1.0.0", true)}, 3},
+		{"three of four, and one is down", []mirror.Mirror{shelf("v6.6.6", true), down, shelf("v7.7.7", false), shelf("v8.8.8", true), shelf("v1.0.0", true)}, 4},
+	} {
+		w := newWorld(t, web.Config{Mirrors: c.mirrors})
+		for run := 1; ; run++ {
+			d := w.describe(w.tip())
+			if string(d.Statement.Signatures) == good && d.Commit == hexOf(manifestOf(t, "v1.0.0", tree)) {
+				if run != c.runs {
+					t.Errorf("%s: %d runs", c.title, run)
+				}
+				break
+			}
+			if string(d.Statement.Signatures) == good || run > 10 {
+				t.Fatalf("%s: run %d: %q for another manifest", c.title, run, d.Statement.Signatures)
+			}
+			w.src.Discard()
+			w.restart()
+		}
+		// And it stays with it.
+		w.restart()
+		if d := w.describe(w.tip()); string(d.Statement.Signatures) != good {
+			t.Errorf("%s: back at another mirror", c.title)
+		}
+	}
+}
+
 // TestWhichErrorCounts: where trying again may help, the error says so, whatever
 // the other mirrors say.
 func TestWhichErrorCounts(t *testing.T) {

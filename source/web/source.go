@@ -73,7 +73,7 @@ type Source struct {
 	spool  spool
 	asked  notes
 	loaded bool
-	last   int             // the mirror that answered last, -1 if none did
+	from   int             // the mirror that gave the last document, -1 if none did
 	fresh  map[string]bool // documents that came in this run, by digest
 	byPath bool            // the folder has its files by path
 	buf    []byte
@@ -96,7 +96,7 @@ func New(cfg Config) (*Source, error) {
 	if cfg.Limits.Bytes <= 0 {
 		cfg.Limits.Bytes = 256 << 20
 	}
-	s := &Source{cfg: cfg, last: -1, spool: spool{fsys: cfg.State, folder: cfg.Folder}, fresh: map[string]bool{}, buf: make([]byte, bufferSize)}
+	s := &Source{cfg: cfg, from: -1, spool: spool{fsys: cfg.State, folder: cfg.Folder}, fresh: map[string]bool{}, buf: make([]byte, bufferSize)}
 	for i := range cfg.Mirrors {
 		s.order = append(s.order, i)
 	}
@@ -226,7 +226,11 @@ func (s *Source) statement(ctx context.Context, path, sum string, limit int64, k
 			return st, nil
 		}
 	}
-	if st.Signatures, err = s.small(ctx, path+Suffix, maxSignature); err != nil && !isMissing(err) {
+	// Of a document of an earlier run it is remembered who gave it.
+	if doc := s.doc(path); doc != nil && doc.sum == sum && doc.mirror >= 0 && doc.mirror < len(s.cfg.Mirrors) {
+		s.from = doc.mirror
+	}
+	if st.Signatures, err = s.signatures(ctx, path+Suffix, s.from); err != nil && !isMissing(err) {
 		return st, err
 	}
 	delete(s.fresh, sum)
@@ -272,15 +276,14 @@ func (s *Source) Describe(_ context.Context, v godwit.Verified, have []string) (
 }
 
 // Discard forgets what came from the mirrors, after some of it was refused. The
-// mirror that answered last is tried last from now on.
+// mirror that gave it is tried last from now on, and those behind it first.
 func (s *Source) Discard() {
 	s.spool.prune(nil)
 	s.load()
 	s.asked.docs = nil
 	s.asked.shunned = -1
-	if s.last >= 0 && len(s.cfg.Mirrors) > 1 {
-		s.asked.shunned = s.last
-		s.demote(s.last)
+	if s.from >= 0 && len(s.cfg.Mirrors) > 1 {
+		s.shun(s.from)
 	}
 	s.save()
 }
