@@ -158,7 +158,7 @@ var Keys = []Key{
 		field: func(c *Config) any { return &c.Trust.Key }},
 
 	{Section: "device", Name: "id", Example: `"station-7"`,
-		Doc:   "The name that decides when this device takes a release that goes to a part of the devices first. Default: /etc/machine-id, else the host name.",
+		Doc:   "The name that decides when this device takes a release that goes to a part of the devices first. Default: /etc/machine-id, else the host name; set it where devices were copied from one image, identity included.",
 		field: func(c *Config) any { return &c.Device.ID }},
 	{Section: "device", Name: "labels", Example: `{ site = "lab" }`,
 		Doc:   "What a channel can name this device by, to lead it first: `Wave: site=lab`.",

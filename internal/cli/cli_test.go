@@ -55,7 +55,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"host": host, "exits": exits, "field": field, "filter": filter,
-			"github": startGitHub, "publish": publish, "asked": asked,
+			"github": startGitHub, "publish": publish, "asked": asked, "limit": limit,
 		},
 	})
 }

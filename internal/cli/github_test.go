@@ -118,6 +118,16 @@ func publish(ts *testscript.TestScript, neg bool, args []string) {
 	v.(*fake.Host).Publish(r)
 }
 
+// limit says how many requests GitHub allows in an hour from now: limit COUNT.
+func limit(ts *testscript.TestScript, neg bool, args []string) {
+	v, _ := gitHubs.Load(ts)
+	n, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	h := v.(*fake.Host)
+	h.Limit, h.Reset = n, time.Now().Add(time.Hour)
+	h.SetUsed(0)
+}
+
 // asked checks what was asked of GitHub since the last time: asked COUNT [PART
 // OF A PATH].
 func asked(ts *testscript.TestScript, neg bool, args []string) {

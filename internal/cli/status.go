@@ -15,6 +15,7 @@ import (
 	"github.com/godwit-ota/godwit/engine"
 	"github.com/godwit-ota/godwit/internal/jsontext"
 	"github.com/godwit-ota/godwit/internal/term"
+	"github.com/godwit-ota/godwit/source/github"
 	"github.com/godwit-ota/godwit/store"
 )
 
@@ -74,12 +75,14 @@ func (c *command) status(cfg *config.Config) (s report, err error) {
 	if s.Status, err = d.engine.Status(); err != nil {
 		return s, err
 	}
-	// Opening a source asks nobody; without its secrets there is just less to say.
-	if src, err := d.source.get(); err == nil {
-		if r, ok := src.(interface {
-			RateLimit() (limit, remaining int, reset time.Time)
-		}); ok {
-			s.quota = quota(r.RateLimit())
+	switch cfg.Source.Type {
+	case "git", "web":
+	default:
+		// Opening it asks nobody; without its secrets there is just less to say.
+		if src, err := d.source.get(); err == nil {
+			if r, ok := src.(*github.Source); ok {
+				s.quota = quota(r.RateLimit())
+			}
 		}
 	}
 	return s, nil

@@ -132,7 +132,7 @@ func thisDevice(cfg config.Device) gate.Device {
 		b, _ := os.ReadFile("/etc/machine-id") // machine-id(5)
 		d.ID = strings.TrimSpace(string(b))
 	}
-	if d.ID == "" {
+	if d.ID == "" || d.ID == "uninitialized" { // as images have it until their first boot
 		d.ID, _ = os.Hostname()
 	}
 	return d
@@ -214,10 +214,10 @@ func (l *lateGate) Orders(ctx context.Context, s godwit.Statement, tip godwit.Ti
 	return g.Orders(ctx, s, tip, m)
 }
 
-func (l *lateGate) Adopt(m godwit.Memory) (godwit.Memory, error) {
+func (l *lateGate) Adopt(v godwit.Verified, m godwit.Memory) (godwit.Memory, error) {
 	g, err := l.get()
 	if err != nil {
 		return m, err
 	}
-	return g.Adopt(m)
+	return g.Adopt(v, m)
 }
