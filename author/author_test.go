@@ -259,9 +259,10 @@ func TestLists(t *testing.T) {
 	}
 	for _, c := range []struct{ name, text, say string }{
 		{"allowed_signers", "alice ssh-ed25519 AAAA", "line 1 of the allowed_signers list"},
-		{"allowed_signers", "# nobody", "allows nobody"},
+		{"allowed_signers", "# nobody", "allows 0 to sign"},
 		{"allowed_signers", d.allowed, ""},
 		{"revoked_keys", "SHA256:x", "line 1 of the list of revoked keys"},
+		{"revoked_keys", strings.Fields(d.allowed)[2] + " " + strings.Fields(d.allowed)[3], "allows 0 to sign"},
 		{"revoked_keys", "# nobody", ""},
 	} {
 		d.commit("one", ".godwit/"+c.name, c.text)

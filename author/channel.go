@@ -111,7 +111,7 @@ func (r *Repository) Set(ctx context.Context, name string, s Setting) (before, a
 	if err := s.apply(v, r.now()); err != nil {
 		return before, nil, err
 	}
-	if err := r.wayThere(ctx, before, version, s.Rollback, v); err != nil {
+	if err := r.wayThere(ctx, before, version, &s, v); err != nil {
 		return before, nil, err
 	}
 	after, err = r.move(ctx, name, before, expected, release.Commit, v, s.Local)
@@ -178,7 +178,7 @@ func usage(text string) error {
 }
 
 // wayThere sees to it that devices can follow from where they are.
-func (r *Repository) wayThere(ctx context.Context, before *State, version string, rollback bool, v values) error {
+func (r *Repository) wayThere(ctx context.Context, before *State, version string, s *Setting, v values) error {
 	this, ok := semver.Parse(version)
 	if !ok {
 		return usage("\"" + version + "\" is not a version")
@@ -187,11 +187,18 @@ func (r *Repository) wayThere(ctx context.Context, before *State, version string
 		if f, _ := semver.Parse(floor); semver.Compare(f, this) > 0 {
 			return godwit.Fail(godwit.CodeRefused, nil, "the floor "+floor+" is higher than the release "+version, "lower it: --floor VERSION, or --floor none")
 		}
-		if _, err := r.release(ctx, floor); err != nil {
+		step, err := r.publishable(ctx, floor, s.Local)
+		if err != nil {
 			return err
 		}
+		if p := step.Get("Product"); p != "" && p != v.get("Product") {
+			return godwit.Fail(godwit.CodeWrongProduct, nil, "the floor "+floor+" is for the product "+p, "devices would refuse to go there: give another --floor")
+		}
+		if end, err := time.Parse(time.RFC3339, step.Get("Not-After")); err == nil && !end.After(r.now()) {
+			return godwit.Fail(godwit.CodeRefused, nil, "the floor "+floor+" is over since "+step.Get("Not-After"), "devices would refuse to go there: release it again under a higher version, or give another --floor")
+		}
 	}
-	if rollback {
+	if s.Rollback {
 		v.set("Rollback-To", version)
 		return nil
 	}
@@ -200,15 +207,20 @@ func (r *Repository) wayThere(ctx context.Context, before *State, version string
 	}
 	// Also those devices count that missed the way back from a higher version.
 	highest, higher := "", semver.Version{}
-	for s := before; s != nil; {
-		if w, ok := semver.Parse(s.Get("Release")); ok && semver.Compare(w, higher) > 0 {
-			highest, higher = s.Get("Release"), w
+	if before != nil && before.Get("Previous") != "" && !s.Local {
+		if err := r.fetchTrail(ctx, strings.TrimPrefix(before.Name, "channel/")); err != nil {
+			return err
 		}
-		t, err := r.tag(ctx, s.Get("Previous"))
+	}
+	for past := before; past != nil; {
+		if w, ok := semver.Parse(past.Get("Release")); ok && semver.Compare(w, higher) > 0 {
+			highest, higher = past.Get("Release"), w
+		}
+		t, err := r.tag(ctx, past.Get("Previous"))
 		if err != nil {
 			break
 		}
-		s = &State{Tag: t}
+		past = &State{Tag: t}
 	}
 	if semver.Compare(this, higher) < 0 {
 		return godwit.Fail(godwit.CodeRefused, nil, version+" is lower than "+highest+", which the channel gave before: devices that have it would refuse to go back",
@@ -480,6 +492,13 @@ func (r *Repository) Show(ctx context.Context, name string, local bool) (*State,
 	return s, err
 }
 
+// fetchTrail brings the past of a channel, as far as the remote keeps it.
+func (r *Repository) fetchTrail(ctx context.Context, name string) error {
+	trail := trailRefs + name + "/*"
+	_, err := r.git(ctx, nil, "fetch", "--quiet", "--no-tags", r.remote, "+"+trail+":"+trail)
+	return err
+}
+
 // Log gives the states of a channel to each, the newest first, as far as they
 // are kept. complete says whether that was all.
 func (r *Repository) Log(ctx context.Context, name string, local bool, each func(*State) error) (complete bool, err error) {
@@ -488,8 +507,7 @@ func (r *Repository) Log(ctx context.Context, name string, local bool, each func
 		return false, err
 	}
 	if !local {
-		trail := trailRefs + name + "/*"
-		if _, err := r.git(ctx, nil, "fetch", "--quiet", "--no-tags", r.remote, "+"+trail+":"+trail); err != nil {
+		if err := r.fetchTrail(ctx, name); err != nil {
 			return false, err
 		}
 	}

@@ -112,6 +112,10 @@ func TestChannel(t *testing.T) {
 	if _, _, err := r.Set(ctx, "stable", Setting{Version: "v1.1.0"}); godwit.CodeOf(err) != godwit.CodeRefused || !strings.Contains(err.Error(), "lower than v1.2.0") {
 		t.Errorf("lower than what was given before: %v", err)
 	}
+	d.git("", "clone", "--quiet", "--no-tags", "file://"+d.path("origin.git"), "three") // nor would it there, where nothing is known of the past
+	if _, _, err := d.at("three", "alice").Set(ctx, "stable", Setting{Version: "v1.1.0"}); godwit.CodeOf(err) != godwit.CodeRefused || !strings.Contains(err.Error(), "lower than v1.2.0") {
+		t.Errorf("from a fresh clone: %v", err)
+	}
 	set(Setting{Rollout: "10%"}) // the same release: the way back stays
 	check(godwit.Orders{Sequence: 10, Release: "v1.0.0", Rollout: 10, RollbackTo: "v1.0.0"})
 	set(Setting{Version: "v1.2.0"})
@@ -145,6 +149,13 @@ func TestChannelRefuses(t *testing.T) {
 	if _, err := r.Tag(ctx, NewTag{Version: "v2.0.0", Product: "pump", Push: true}); err != nil {
 		t.Fatal(err)
 	}
+	for _, n := range []NewTag{{Version: "v1.4.1", Product: "pump"}, {Version: "v1.4.2", Product: "station", NotAfter: time.Now().Add(30 * time.Minute)}, {Version: "v1.6.0", Product: "station"}} {
+		n.AllowLower, n.Push = true, true
+		if _, err := r.Tag(ctx, n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.now = func() time.Time { return time.Now().Add(45 * time.Minute) } // v1.4.2 is over then
 	before := d.git("origin.git", "for-each-ref")
 	for _, c := range []struct {
 		name    string
@@ -169,7 +180,11 @@ func TestChannelRefuses(t *testing.T) {
 		{"window without an end", "stable", Setting{Window: "02:00"}, godwit.CodeUsage, "--window"},
 		{"floor in words", "stable", Setting{Floor: "old"}, godwit.CodeUsage, "--floor"},
 		{"floor above", "stable", Setting{Floor: "v1.2.0"}, godwit.CodeRefused, "floor v1.2.0 is higher"},
-		{"floor not released", "stable", Setting{Floor: "v0.1.0"}, godwit.CodeNoRef, "v0.1.0"},
+		{"floor not released", "stable", Setting{Floor: "v0.1.0"}, godwit.CodeRefused, "no release v0.1.0"},
+		{"floor not pushed", "stable", Setting{Version: "v1.6.0", Floor: "v1.3.0"}, godwit.CodeRefused, "no release v1.3.0"},
+		{"floor not signed", "stable", Setting{Version: "v1.6.0", Floor: "v1.4.0"}, godwit.CodeUnsigned, "v1.4.0 is not signed"},
+		{"floor of another product", "stable", Setting{Version: "v1.6.0", Floor: "v1.4.1"}, godwit.CodeWrongProduct, "floor v1.4.1 is for the product pump"},
+		{"floor that is over", "stable", Setting{Version: "v1.6.0", Floor: "v1.4.2"}, godwit.CodeRefused, "floor v1.4.2 is over"},
 		{"over already", "stable", Setting{NotAfter: time.Now().Add(-time.Minute)}, godwit.CodeRefused, "over already"},
 		{"no such remote", "stable", Setting{Rollout: "1%"}, godwit.CodeNetwork, "elsewhere cannot be asked"},
 	} {

@@ -114,12 +114,10 @@ func (r *Repository) lists(ctx context.Context, commit string) error {
 		}
 		return func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(text)), nil }
 	}
-	var err error
-	if l := list(godwit.SignersPath); l != nil {
-		err = sshsig.CheckSigners(l)
-	}
-	if err == nil {
-		err = sshsig.Revoked(list(godwit.RevokedPath), sshsig.PublicKey{})
+	allowed, revoked := list(godwit.SignersPath), list(godwit.RevokedPath)
+	err := sshsig.Revoked(revoked, sshsig.PublicKey{})
+	if err == nil && allowed != nil {
+		err = sshsig.CheckSigners(allowed, revoked, namespace, 1, r.now())
 	}
 	if err != nil {
 		err = godwit.Fail(godwit.CodeRefused, err, "devices would refuse this release for the lists of keys that it brings", "mend "+godwit.SignersPath+" and "+godwit.RevokedPath+" and commit")

@@ -442,7 +442,8 @@ func TestRotation(t *testing.T) {
 			t.Errorf("%+v: %v", bad, err)
 		}
 	}
-	revoked, err := g.Adopt(released, godwit.Memory{Product: "station", Revoked: "out"})
+	o.write("both", o.read("allowed_signers")+"bob@example.org "+o.read("bob.pub"))
+	revoked, err := g.Adopt(released, godwit.Memory{Product: "station", Signers: "both", Revoked: "out"})
 	code(t, err, "")
 	_, err = o.admit(g, "v1.0.0", byAlice, revoked)
 	code(t, err, godwit.CodeRevoked)
