@@ -146,7 +146,7 @@ func TestRedirects(t *testing.T) {
 	if asked != MaxRedirects+1 {
 		t.Errorf("asked %d times", asked)
 	}
-	for _, path := range []string{ s.URL + "/ftp", s.URL + "/secret", s.URL + "/nowhere", tls.URL} {
+	for _, path := range []string{s.URL + "/ftp", s.URL + "/secret", s.URL + "/nowhere", tls.URL} {
 		_, err := c.Get(t.Context(), Request{URL: path})
 		wantCode(t, err, godwit.CodeRedirect)
 		if strings.Contains(err.Error(), "pw") {

@@ -3,7 +3,7 @@ package git
 import (
 	"io"
 	"io/fs"
-	"slices"
+	"sort"
 	"strconv"
 	"strings"
 
@@ -67,8 +67,8 @@ func openCache(fsys vfs.FS, folder string, format object.Format, lfs bool) (*cac
 		return nil, diskError(err)
 	}
 	c.remove(folder + "/" + newSegment)
-	slices.Sort(segs)
-	slices.Sort(spools)
+	sort.Sort(sort.IntSlice(segs)) // slices.Sort would be 5 kB of program for each type
+	sort.Sort(sort.IntSlice(spools))
 	for _, n := range segs {
 		s, err := openSegment(fsys, c.name("objects", n), c.title(), format)
 		if err != nil {

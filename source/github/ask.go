@@ -203,56 +203,10 @@ func gone(what ...string) error {
 	return fail(godwit.CodeMissingObject, "the branch or tag may just have moved: try again", "the host does not have ", strings.Join(what, ""), ", which it named itself")
 }
 
-// scan reads a JSON document and calls see for each text, number and truth value
-// in it, with the names that lead there, joined by dots. Elements of an array
-// have the name of the array; after each that is an object see gets that name
-// with a slash, and no text.
+// scan calls see for the values of an answer, as jsontext.Scan does. Texts, such
+// as a release's notes, may be long.
 func scan(r io.Reader, see func(path, text []byte) error) error {
-	const (
-		maxText = 1 << 20
-		maxName = 1 << 10
-	)
-	type level struct {
-		at    int // length of path
-		array bool
-	}
-	var (
-		stack []level
-		path  []byte
-	)
-	j := jsontext.NewReader(r, jsontext.Limits{Text: maxText})
-	for {
-		k, err := j.Next()
-		if err != nil {
-			if err == io.EOF {
-				err = nil
-			}
-			return err
-		}
-		n := len(stack) - 1
-		switch k {
-		case jsontext.Name:
-			if path = path[:stack[n].at]; len(path) > 0 {
-				path = append(path, '.')
-			}
-			if path = append(path, j.Text()...); len(path) > maxName {
-				return errors.New("it has a name that is too long")
-			}
-		case jsontext.Array, jsontext.Object:
-			stack = append(stack, level{len(path), k == jsontext.Array})
-		case jsontext.End:
-			top := stack[n]
-			path, stack = path[:top.at], stack[:n]
-			if n > 0 && stack[n-1].array && !top.array {
-				err = see(append(path, '/'), nil)
-			}
-		default:
-			err = see(path, j.Text())
-		}
-		if err != nil {
-			return err
-		}
-	}
+	return jsontext.Scan(r, jsontext.Limits{Text: 1 << 20}, see)
 }
 
 // fields are values of an answer by name.

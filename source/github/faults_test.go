@@ -359,6 +359,8 @@ func TestLies(t *testing.T) {
 		{"commit of the tag", "matching-refs", "$COMMIT", other, godwit.CodeMissingObject},
 		{"no id of a commit", "matching-refs", "$COMMIT", "../../x", godwit.CodeProtocol},
 		{"release without a tag", "releases/latest", `"tag_name"`, `"tag"`, godwit.CodeNoRef},
+		{"release that is a pre-release", "releases/latest", `"prerelease":false`, `"prerelease":true`, godwit.CodeNoRef},
+		{"release that is a draft", "releases/latest", `"draft":false`, `"draft":true`, godwit.CodeNoRef},
 		{"release that is a list", "releases/latest", `{"assets"`, `[{"assets"`, godwit.CodeProtocol},
 	} {
 		t.Run(c.name, func(t *testing.T) {

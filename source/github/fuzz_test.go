@@ -9,7 +9,6 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"unicode/utf8"
 
 	"github.com/godwit-ota/godwit"
 	"github.com/godwit-ota/godwit/internal/webclient"
@@ -18,20 +17,6 @@ import (
 )
 
 const blobID = "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
-
-func FuzzScan(f *testing.F) {
-	for _, s := range []string{`{}`, `[]`, `{"a":[{"b":1},{"b":[2,{"c":null}]}],"d":"x"}`, `[[{"a":1}]]`, `[{"ref":"r","object":{"sha":"1"}}]`, `1`, `{"":{"":[{}]}}`} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		scan(strings.NewReader(s), func(path, text []byte) error {
-			if len(path) > 2<<10*16 || !utf8.Valid(text) {
-				t.Fatalf("%q: %q", path, text)
-			}
-			return nil
-		})
-	})
-}
 
 // FuzzAnswers asks a host that says anything. What comes out of it has to be
 // what it claims to be, and nothing may be written outside of the folder.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
 	"net/url"
 	"strconv"
 	"strings"
@@ -124,54 +123,91 @@ func (c *Client) batch(ctx context.Context, pointers []Pointer) (refused error, 
 	if resp.StatusCode != http1.StatusOK {
 		return nil, statusError(resp, "the LFS server "+r.URL.Hostname())
 	}
-	b, err := io.ReadAll(io.LimitReader(resp.Body, maxBatchAnswer+1))
-	if err != nil {
-		return nil, brokenOff(err, r.URL.Hostname())
-	}
-	var answer jsontext.Value
-	if len(b) > maxBatchAnswer {
-		err = errors.New("it is too long")
-	} else if answer, err = jsontext.Parse(b); err == nil && answer.Kind != jsontext.Object {
-		err = errors.New("it is not an object")
-	}
-	if err != nil {
-		return nil, godwit.Fail(godwit.CodeProtocol, err, "the answer of "+r.URL.Hostname()+" is not one of an LFS server", "does this host have LFS? Otherwise set source.lfs = false")
-	}
-	if t := answer.Get("transfer").Text; t != "" && t != "basic" {
-		return nil, godwit.Fail(godwit.CodeProtocol, nil, "the LFS server offers only the transfer "+strconv.QuoteToASCII(cut(t)), "godwit downloads with the transfer basic")
-	}
-	if h := answer.Get("hash_algo").Text; h != "" && h != "sha256" {
-		return nil, godwit.Fail(godwit.CodeProtocol, nil, "the LFS server names objects by "+strconv.QuoteToASCII(cut(h)), "godwit knows sha256")
-	}
+	var (
+		found  answered
+		format string // what is not as it was asked for
+	)
 	asked := make(map[string]int64, len(pointers))
 	for _, p := range pointers {
 		asked[p.OID] = p.Size
 	}
-	for _, o := range answer.Get("objects").List {
-		oid := o.Get("oid").Text
-		size, ok := asked[oid]
-		if !ok {
-			continue
-		}
-		problem := error(nil)
-		if e := o.Get("error"); e.Kind != jsontext.Null {
-			code, _ := e.Get("code").Int()
-			problem = objectError(oid, int(code), e.Get("message").Text)
-		} else if got, ok := o.Get("size").Int(); !ok || got != size {
-			problem = godwit.Fail(godwit.CodeBadObject, nil, "the LFS object "+short(oid)+" has "+strconv.FormatInt(got, 10)+" bytes at the server, and "+strconv.FormatInt(size, 10)+" by its pointer",
-				"the repository's LFS server must be repaired")
-		} else if d := o.Get("actions").Get("download"); d.Kind == jsontext.Object {
-			a := &action{href: d.Get("href").Text, header: make(map[string]string)}
-			for _, m := range d.Get("header").Members {
-				a.header[m.Name] = m.Value.Text
+	err = jsontext.Scan(resp.Body, jsontext.Limits{Bytes: maxBatchAnswer}, func(path, text []byte) error {
+		name, value := string(path), string(text)
+		rest, in := strings.CutPrefix(name, "objects")
+		switch {
+		case name == "transfer" && value != "" && value != "basic", name == "hash_algo" && value != "" && value != "sha256":
+			format = strconv.QuoteToASCII(cut(value))
+		case rest == "/":
+			if size, ok := asked[found.oid]; ok {
+				if problem := c.learn(&found, size); refused == nil {
+					refused = problem
+				}
 			}
-			c.actions[oid] = a
+			found = answered{}
+		case in:
+			found.see(rest, value)
 		}
-		if refused == nil {
-			refused = problem
-		}
+		return nil
+	})
+	var syntax *jsontext.SyntaxError
+	var limit *jsontext.LimitError
+	switch {
+	case errors.As(err, &syntax), errors.As(err, &limit):
+		return nil, godwit.Fail(godwit.CodeProtocol, err, "the answer of "+r.URL.Hostname()+" is not one of an LFS server", "does this host have LFS? Otherwise set source.lfs = false")
+	case err != nil:
+		return nil, brokenOff(err, r.URL.Hostname())
+	case format != "":
+		return nil, godwit.Fail(godwit.CodeProtocol, nil, "the LFS server offers only "+format, "godwit downloads with the transfer basic, and knows sha256")
 	}
 	return refused, nil
+}
+
+// answered is what the server says of one object.
+type answered struct {
+	oid, size     string
+	failed        bool
+	code, message string
+	action
+}
+
+func (a *answered) see(name, value string) {
+	if field, ok := strings.CutPrefix(name, ".actions.download.header."); ok {
+		if a.header == nil {
+			a.header = make(map[string]string)
+		}
+		a.header[field] = value
+		return
+	}
+	a.failed = a.failed || strings.HasPrefix(name, ".error.")
+	switch name {
+	case ".oid":
+		a.oid = value
+	case ".size":
+		a.size = value
+	case ".error.code":
+		a.code = value
+	case ".error.message":
+		a.message = value
+	case ".actions.download.href":
+		a.href = value
+	}
+}
+
+// learn takes in what the server says of an object that was asked for.
+func (c *Client) learn(a *answered, size int64) error {
+	if a.failed {
+		code, _ := strconv.Atoi(a.code)
+		return objectError(a.oid, code, a.message)
+	}
+	if a.size != strconv.FormatInt(size, 10) {
+		return godwit.Fail(godwit.CodeBadObject, nil, "the LFS object "+short(a.oid)+" has "+strconv.QuoteToASCII(cut(a.size))+" bytes at the server, and "+strconv.FormatInt(size, 10)+" by its pointer",
+			"the repository's LFS server must be repaired")
+	}
+	if a.href != "" {
+		action := a.action
+		c.actions[a.oid] = &action
+	}
+	return nil
 }
 
 // action gives how to download p, asking if fresh is set or nothing is known.

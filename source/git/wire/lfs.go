@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"context"
 	"net/url"
 	"os"
@@ -48,15 +49,18 @@ func (h *sshHost) lfs(ctx context.Context) (string, map[string]string, error) {
 		return "", nil, godwit.Fail(godwit.CodeProtocol, err, h.c.at.host+" does not say over SSH where its LFS objects are",
 			"use the repository's https:// URL; SSH hosts need the command git-lfs-authenticate")
 	}
-	answer, err := jsontext.Parse(out)
-	href := answer.Get("href").Text
+	href, header := "", make(map[string]string)
+	err = jsontext.Scan(bytes.NewReader(out), jsontext.Limits{}, func(path, text []byte) error {
+		if name := string(path); name == "href" {
+			href = string(text)
+		} else if field, ok := strings.CutPrefix(name, "header."); ok {
+			header[field] = string(text)
+		}
+		return nil
+	})
 	u, e := url.Parse(href)
 	if err != nil || e != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
 		return "", nil, godwit.Fail(godwit.CodeProtocol, err, h.c.at.host+" does not say in the right form where its LFS objects are", "use the repository's https:// URL")
-	}
-	header := make(map[string]string)
-	for _, m := range answer.Get("header").Members {
-		header[m.Name] = m.Value.Text
 	}
 	return strings.TrimRight(href, "/"), header, nil
 }
