@@ -75,7 +75,7 @@ func (f Folder) SetChannel(ctx context.Context, p *Published, o *Orders) (before
 	}
 	c.Name, c.Release, c.Manifest, c.Product, c.Time = o.Name, p.Version, p.Manifest, p.Product, f.now().UTC().Truncate(time.Second)
 	c.Sequence++
-	if err := f.wayThere(c, before, o.Back); err != nil {
+	if err := f.wayThere(c, before, o); err != nil {
 		return before, nil, err
 	}
 	b := c.Append(nil)
@@ -147,23 +147,38 @@ func (o *Orders) apply(c *manifest.Channel) (err error) {
 }
 
 // wayThere sees to it that devices can follow from where they are.
-func (f Folder) wayThere(c, before *manifest.Channel, back bool) error {
+func (f Folder) wayThere(c, before *manifest.Channel, o *Orders) error {
 	refused := func(text, hint string) error {
 		return godwit.Fail(godwit.CodeRefused, nil, "the channel "+c.Name+" "+text, hint)
 	}
 	if !c.NotAfter.IsZero() && !c.NotAfter.After(c.Time) {
 		return refused("would be over already, since "+c.NotAfter.Format(time.DateTime)+" UTC", "give a later end, or none")
 	}
+	if before != nil && before.Product != c.Product {
+		return refused("is for the product "+strconv.Quote(before.Product)+", and "+c.Release+" is for "+strconv.Quote(c.Product), "use another channel")
+	}
 	if before != nil && c.Time.Before(before.Time) {
 		return refused("was set at "+before.Time.Format(time.DateTime)+" UTC, and it is earlier now by this clock", "set the clock")
 	}
-	if c.Floor != "" {
-		floor, err := readManifest(filepath.Join(f.Dir, filepath.FromSlash(web.Releases+c.Floor), web.ManifestName))
-		if err != nil || floor.body == nil {
-			return usage("the floor "+strconv.Quote(c.Floor)+" is not a release of this folder", "publish it first: devices below it go there on their way")
+	for _, version := range []string{c.Release, c.Floor} {
+		if version == "" {
+			continue
 		}
-		if lower(c.Release, c.Floor) {
-			return refused("has the floor "+c.Floor+", which is higher than "+c.Release, "give a lower floor, or none")
+		name := filepath.Join(f.Dir, filepath.FromSlash(web.Releases+version), web.ManifestName)
+		release, err := readManifest(name)
+		if err != nil || release.body == nil {
+			return usage("there is no release "+strconv.Quote(version)+" in the folder", "publish it first")
+		}
+		_, unsigned := os.Stat(name + web.Suffix)
+		switch {
+		case unsigned != nil && o.Sign != nil:
+			return refused("leads to "+version+", which is not signed: devices would refuse it", "give what is in it a new version, and sign that")
+		case release.Product != c.Product:
+			return refused("is for the product "+strconv.Quote(c.Product)+", and "+version+" is for "+strconv.Quote(release.Product), "name another release")
+		case !release.NotAfter.IsZero() && !release.NotAfter.After(c.Time):
+			return refused("leads to "+version+", which expired at "+release.NotAfter.Format(time.DateTime)+" UTC", "name another release")
+		case lower(c.Release, version):
+			return refused("has the floor "+version+", which is higher than "+c.Release, "give a lower floor, or none")
 		}
 	}
 	// Also those devices count that missed the way back from a higher version.
@@ -171,7 +186,7 @@ func (f Folder) wayThere(c, before *manifest.Channel, back bool) error {
 		c.Highest = before.Release
 	}
 	switch {
-	case back:
+	case o.Back:
 		c.RollbackTo = c.Release
 	case c.RollbackTo == "" && lower(c.Release, c.Highest):
 		return refused("was at "+c.Highest+", which is a higher version than "+c.Release+": devices that have it would refuse to go back", "give --rollback if they are to go back")

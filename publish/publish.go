@@ -219,6 +219,52 @@ func (f Folder) keep(r io.Reader, p *Published) (s sums, err error) {
 	return s, settle(t, name)
 }
 
+// Cosign adds a signature to a release that was published, and to a channel that
+// leads to it unless its name is "". Devices may ask for more than one signer.
+func (f Folder) Cosign(ctx context.Context, version, channel string, sign Sign) error {
+	own := filepath.Join(f.Dir, filepath.FromSlash(web.Releases+version), web.ManifestName)
+	release, err := readManifest(own)
+	if err != nil {
+		return err
+	}
+	if release.body == nil {
+		return usage("the folder has no release "+strconv.Quote(version), "publish it first")
+	}
+	names := []string{own}
+	latest := filepath.Join(f.Dir, web.ManifestName)
+	if b, err := os.ReadFile(latest); err == nil && bytes.Equal(b, release.body) {
+		names = append(names, latest)
+	}
+	if channel != "" {
+		c, err := f.Channel(channel)
+		if err != nil {
+			return err
+		}
+		if c == nil || c.Manifest != sumOf(release.body) {
+			return usage("the channel "+strconv.Quote(channel)+" does not lead to "+version, "set it first")
+		}
+		names = append(names, filepath.Join(f.Dir, web.ChannelFile(channel)))
+	}
+	for _, name := range names {
+		body, err := os.ReadFile(name)
+		if err != nil {
+			return diskError(err)
+		}
+		old, err := os.ReadFile(name + web.Suffix)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return diskError(err)
+		}
+		sig, err := sign(ctx, body)
+		if err == nil {
+			err = put(name+web.Suffix, append(old, sig...))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // settle makes a temporary file the one called name, durably.
 func settle(t *os.File, name string) error {
 	err := t.Chmod(0o644)

@@ -418,6 +418,20 @@ func TestChannels(t *testing.T) {
 	step("higher than all", "v1.2.0", publish.Orders{Window: "none"}, func(c *manifest.Channel) { c.RollbackTo, c.Window = "", godwit.Window{} })
 	refuse("a floor that is not there", "v1.2.0", godwit.CodeUsage, publish.Orders{Floor: "v0.9.0"})
 	refuse("a floor above it", "v1.0.0", godwit.CodeRefused, publish.Orders{Floor: "v1.1.0", Back: true})
+	sign := func(context.Context, []byte) ([]byte, error) { return []byte("signed\n"), nil }
+	refuse("a release without a signature", "v1.2.0", godwit.CodeRefused, publish.Orders{Sign: sign})
+	for version, head := range map[string]manifest.Head{
+		"v2.0.0": {Version: "v2.0.0", Product: "sonde"}, "v2.0.1": {Version: "v2.0.1", Product: "station", NotAfter: now}, "v2.0.2": {Version: "v2.0.2", Product: "station"},
+	} {
+		releases[version], err = f.Publish(ctx, &publish.Release{Tree: publish.Dir(from), Head: head, Sign: sign})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	refuse("a floor of another product", "v2.0.2", godwit.CodeRefused, publish.Orders{Floor: "v2.0.0"})
+	refuse("a floor that expired", "v2.0.2", godwit.CodeRefused, publish.Orders{Floor: "v2.0.1"})
+	refuse("a floor without a signature", "v2.0.2", godwit.CodeRefused, publish.Orders{Floor: "v1.1.0", Sign: sign})
+	refuse("a release that expired", "v2.0.1", godwit.CodeRefused, publish.Orders{})
 	refuse("over already", "v1.2.0", godwit.CodeRefused, publish.Orders{NotAfter: now})
 	refuse("101 %", "v1.2.0", godwit.CodeUsage, publish.Orders{Rollout: "101%"})
 	refuse("no label", "v1.2.0", godwit.CodeUsage, publish.Orders{Waves: []string{"lab"}})

@@ -217,7 +217,7 @@ func (c *command) publishVerb() verb {
 	var o contents
 	var ch publish.Orders
 	var out, assets, key string
-	var unsigned bool
+	var unsigned, cosign bool
 	return verb{
 		name: "publish", use: "--out FOLDER [--rev REVISION] [--channel NAME]", short: "make a folder that any web server can give to devices",
 		long: "Publish a release into a folder for devices whose source.type is web: its files by their digests, its manifest and the signature of that. Copy the folder to any web server, bucket, CDN or stick; files first, channel.json last. Releases that are in the folder stay there and do not change.\n\n" +
@@ -225,7 +225,7 @@ func (c *command) publishVerb() verb {
 			"With --assets it makes the files to attach to a release of a Git host, from where devices take the manifest: manifest.json and its signature.",
 		examples: []string{
 			"godwit publish --out public --rev v1.4.0 --channel stable --rollout 25%", "godwit publish --out public --version v1.4.0 --channel stable",
-			"godwit publish --out /media/stick --from build --version v1.4.0 --product station", "godwit publish --assets dist --rev v1.4.0",
+			"godwit publish --out /media/stick --from build --version v1.4.0 --product station", "godwit publish --assets dist --rev v1.4.0", "godwit publish --out public --version v1.4.0 --channel stable --cosign --key second",
 		},
 		exits: []int{0, 1, 2, 4},
 		flags: func(f *pflag.FlagSet) {
@@ -234,6 +234,7 @@ func (c *command) publishVerb() verb {
 			f.StringVar(&o.from, "from", "", "`FOLDER`; take the files of this folder")
 			f.StringVar(&key, "key", "", keyUsage)
 			f.BoolVar(&unsigned, "unsigned", false, "do not sign with an SSH key")
+			f.BoolVar(&cosign, "cosign", false, "add a signature to the release --version of the folder, and to the --channel that leads to it: for devices that ask for more than one signer")
 			f.StringVar(&o.secret, "hmac", "", "`SECRET`; also sign with an HMAC within, for devices with trust.mode = \"hmac\" (default: MANIFEST_KEY)")
 			f.StringVar(&ch.Name, "channel", "", "`NAME`; set this channel to the release: stable")
 			f.StringVar(&ch.Rollout, "rollout", "", "`PERCENT`; of the devices: 25%; 0% halts")
@@ -246,7 +247,21 @@ func (c *command) publishVerb() verb {
 		},
 		run: func(ctx context.Context, _ string) error {
 			generous()
-			return c.publish(ctx, &o, &ch, out, assets, key, unsigned)
+			if !cosign {
+				return c.publish(ctx, &o, &ch, out, assets, key, unsigned)
+			}
+			if out == "" || o.version == "" || o.rev+o.from+assets != "" || unsigned {
+				return usageText("--cosign is for a release of the folder: give --out and --version", "publish")
+			}
+			sign, err := c.sign(ctx, key)
+			if err == nil {
+				err = publish.Folder{Dir: out}.Cosign(ctx, o.version, ch.Name, sign)
+			}
+			if err == nil {
+				c.printer().Emit(jsontext.Fields{{Name: "type", Value: "cosigned"}, {Name: "version", Value: o.version}}.With("channel", ch.Name))
+				c.printer().Printf("added a signature to %s in %s\n", o.version, out)
+			}
+			return err
 		},
 	}
 }
