@@ -53,7 +53,7 @@ func Open(ctx context.Context, o Options) (*Repository, error) {
 		if errors.Is(err, exec.ErrNotFound) {
 			return nil, err
 		}
-		return nil, godwit.Fail(godwit.CodeUsage, nil, "there is no Git repository here", "run it in a clone of the repository that devices follow")
+		return nil, misuse("there is no Git repository here", "run it in a clone of the repository that devices follow")
 	}
 	return r, nil
 }
@@ -85,6 +85,10 @@ func (r *Repository) raw(ctx context.Context, stdin []byte, args ...string) ([]b
 	}
 	return nil, godwit.Fail(godwit.CodeFailed, nil, "git "+args[0]+" failed: "+lastLine(complaint.String()), "")
 }
+
+// refuse is for what would be a mistake, misuse for what can be given otherwise.
+func refuse(text, hint string) error { return godwit.Fail(godwit.CodeRefused, nil, text, hint) }
+func misuse(text, hint string) error { return godwit.Fail(godwit.CodeUsage, nil, text, hint) }
 
 // lastLine is the line of a complaint that says most.
 func lastLine(s string) string {

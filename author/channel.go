@@ -79,7 +79,7 @@ func (r *Repository) Set(ctx context.Context, name string, s Setting) (before, a
 	version := s.Version
 	switch {
 	case before == nil && version == "":
-		return nil, nil, godwit.Fail(godwit.CodeUsage, nil, "there is no channel "+name+" yet", "say which release it gives: godwit channel set "+name+" VERSION")
+		return nil, nil, misuse("there is no channel "+name+" yet", "say which release it gives: godwit channel set "+name+" VERSION")
 	case before != nil && (version == "" || version == before.Get("Release")):
 		version = before.Get("Release")
 		for _, k := range keys {
@@ -101,7 +101,7 @@ func (r *Repository) Set(ctx context.Context, name string, s Setting) (before, a
 		}
 	}
 	if product == "" {
-		return before, nil, godwit.Fail(godwit.CodeUsage, nil, "the release "+version+" does not say which product it is for", "give --product NAME, or: git config godwit.product NAME")
+		return before, nil, misuse("the release "+version+" does not say which product it is for", "give --product NAME, or: git config godwit.product NAME")
 	}
 	if s.Product != "" && s.Product != product || before != nil && before.Get("Product") != product {
 		return before, nil, godwit.Fail(godwit.CodeWrongProduct, nil, "the release "+version+" is for the product "+product+", and the channel "+name+" is not", "look whether this is the right repository, or use another channel")
@@ -167,14 +167,14 @@ func (s *Setting) apply(v values, now time.Time) error {
 	}
 	if end := v.get("Not-After"); end != "" {
 		if at, err := time.Parse(time.RFC3339, end); err != nil || !at.After(now) {
-			return godwit.Fail(godwit.CodeRefused, nil, "the channel would be over already, since "+end, "give a later time: --not-after 90d, or --not-after none")
+			return refuse("the channel would be over already, since "+end, "give a later time: --not-after 90d, or --not-after none")
 		}
 	}
 	return nil
 }
 
 func usage(text string) error {
-	return godwit.Fail(godwit.CodeUsage, nil, text, "see `godwit channel --help`")
+	return misuse(text, "see `godwit channel --help`")
 }
 
 // wayThere sees to it that devices can follow from where they are.
@@ -185,7 +185,7 @@ func (r *Repository) wayThere(ctx context.Context, before *State, version string
 	}
 	if floor := v.get("Floor"); floor != "" {
 		if f, _ := semver.Parse(floor); semver.Compare(f, this) > 0 {
-			return godwit.Fail(godwit.CodeRefused, nil, "the floor "+floor+" is higher than the release "+version, "lower it: --floor VERSION, or --floor none")
+			return refuse("the floor "+floor+" is higher than the release "+version, "lower it: --floor VERSION, or --floor none")
 		}
 		step, err := r.publishable(ctx, floor, s.Local)
 		if err != nil {
@@ -195,7 +195,7 @@ func (r *Repository) wayThere(ctx context.Context, before *State, version string
 			return godwit.Fail(godwit.CodeWrongProduct, nil, "the floor "+floor+" is for the product "+p, "devices would refuse to go there: give another --floor")
 		}
 		if end, err := time.Parse(time.RFC3339, step.Get("Not-After")); err == nil && !end.After(r.now()) {
-			return godwit.Fail(godwit.CodeRefused, nil, "the floor "+floor+" is over since "+step.Get("Not-After"), "devices would refuse to go there: release it again under a higher version, or give another --floor")
+			return refuse("the floor "+floor+" is over since "+step.Get("Not-After"), "devices would refuse to go there: release it again under a higher version, or give another --floor")
 		}
 	}
 	if s.Rollback {
@@ -223,7 +223,7 @@ func (r *Repository) wayThere(ctx context.Context, before *State, version string
 		past = &State{Tag: t}
 	}
 	if semver.Compare(this, higher) < 0 {
-		return godwit.Fail(godwit.CodeRefused, nil, version+" is lower than "+highest+", which the channel gave before: devices that have it would refuse to go back",
+		return refuse(version+" is lower than "+highest+", which the channel gave before: devices that have it would refuse to go back",
 			"if they are to go back, add --rollback")
 	}
 	return nil
@@ -244,13 +244,13 @@ func (r *Repository) publishable(ctx context.Context, version string, local bool
 		}
 		switch {
 		case there[ref] == "":
-			return nil, godwit.Fail(godwit.CodeRefused, nil, "the remote "+r.remote+" has no release "+version, "push it first: git push "+r.remote+" "+ref)
+			return nil, refuse("the remote "+r.remote+" has no release "+version, "push it first: git push "+r.remote+" "+ref)
 		case here == "":
 			if _, err := r.git(ctx, nil, "fetch", "--quiet", "--no-tags", r.remote, ref+":"+ref); err != nil {
 				return nil, err
 			}
 		case here != there[ref]:
-			return nil, godwit.Fail(godwit.CodeRefused, nil, "the tag "+version+" is another one here than at the remote "+r.remote,
+			return nil, refuse("the tag "+version+" is another one here than at the remote "+r.remote,
 				"look at both; to take the remote's: git fetch --force "+r.remote+" "+ref+":"+ref)
 		}
 	}
@@ -358,7 +358,7 @@ func (r *Repository) move(ctx context.Context, name string, before *State, expec
 	}
 	here, err := r.ref(ctx, ref)
 	if err == nil && here != "" && here != previous {
-		err = godwit.Fail(godwit.CodeRefused, nil, "the channel "+name+" was changed here at the same time", "look at it with `godwit channel show "+name+"`, and run it again")
+		err = refuse("the channel "+name+" was changed here at the same time", "look at it with `godwit channel show "+name+"`, and run it again")
 	}
 	if err == nil {
 		_, err = r.git(ctx, nil, "update-ref", ref, id, here)
@@ -387,7 +387,7 @@ func (r *Repository) publish(ctx context.Context, s *State, ref, trail, expected
 		return err
 	}
 	if there[ref] != expected || there[trail] != past {
-		return godwit.Fail(godwit.CodeRefused, nil, "somebody else changed the channel at the same time", "nothing was published: look at it with `godwit channel show`, and run it again")
+		return refuse("somebody else changed the channel at the same time", "nothing was published: look at it with `godwit channel show`, and run it again")
 	}
 	if err := push(r.remote, s.ID+":"+ref); err != nil {
 		return pushError(first, "the channel cannot be pushed", "nothing was published; look whether you may push tags to "+r.remote)
@@ -452,7 +452,7 @@ func (r *Repository) Halt(ctx context.Context, name, why string, local bool) (be
 func (r *Repository) Resume(ctx context.Context, name string, local bool) (before, after *State, err error) {
 	return r.change(ctx, name, local, func(s *State, v values) error {
 		if s.Get("Halt") == "" {
-			return godwit.Fail(godwit.CodeRefused, nil, "the channel "+name+" is not halted", "see `godwit channel show "+name+"`; a roll-out of 0% ends with `godwit channel set "+name+" --rollout`")
+			return refuse("the channel "+name+" is not halted", "see `godwit channel show "+name+"`; a roll-out of 0% ends with `godwit channel set "+name+" --rollout`")
 		}
 		v.set("Halt")
 		return nil

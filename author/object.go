@@ -142,13 +142,13 @@ func (r *Repository) compose(ctx context.Context, name, commit, message string, 
 	b.WriteString("object " + commit + "\ntype commit\ntag " + name + "\ntagger " + tagger + "\n\n" + strings.TrimSpace(message) + "\n\n")
 	for _, t := range trailers {
 		if t.Value == "" || strings.ContainsAny(t.Value, "\r\n\x00") || t.Value != strings.TrimSpace(t.Value) {
-			return nil, godwit.Fail(godwit.CodeUsage, nil, "\""+t.Value+"\" cannot be the value of "+t.Key, "it has to be one line, without space around it")
+			return nil, misuse("\""+t.Value+"\" cannot be the value of "+t.Key, "it has to be one line, without space around it")
 		}
 		b.WriteString(t.Key + ": " + t.Value + "\n")
 	}
 	text := b.String()
 	if strings.Contains(message, "-----BEGIN ") || strings.ContainsAny(message, "\x00\r") {
-		return nil, godwit.Fail(godwit.CodeUsage, nil, "the message cannot be that of a signed tag: it has something like a signature in it, or control characters", "change --message")
+		return nil, misuse("the message cannot be that of a signed tag: it has something like a signature in it, or control characters", "change --message")
 	}
 	sig, err := r.signer.Sign(ctx, namespace, []byte(text))
 	if err != nil {

@@ -28,7 +28,7 @@ func DefaultKey(ctx context.Context, dir string, getenv func(string) string) (st
 	if key := getenv("GODWIT_KEY"); key != "" {
 		return key, nil
 	}
-	return "", godwit.Fail(godwit.CodeUsage, nil, "there is no key to sign with",
+	return "", misuse("there is no key to sign with",
 		"give --key FILE, or set GODWIT_KEY, or tell git: git config gpg.format ssh; git config user.signingkey FILE. `godwit keygen` makes a key")
 }
 
@@ -159,11 +159,11 @@ type Keypair struct {
 func NewKey(ctx context.Context, file, principal string, passphrase bool, stdin io.Reader, stderr io.Writer) (Keypair, error) {
 	k := Keypair{File: file}
 	if principal == "" || strings.ContainsAny(principal, " \t\r\n\",*?!#") {
-		return k, godwit.Fail(godwit.CodeUsage, nil, "\""+principal+"\" is no name for a signer", "--principal takes a name or an address, such as release@example.org")
+		return k, misuse("\""+principal+"\" is no name for a signer", "--principal takes a name or an address, such as release@example.org")
 	}
 	for _, name := range []string{file, file + ".pub"} {
 		if _, err := os.Lstat(name); err == nil {
-			return k, godwit.Fail(godwit.CodeUsage, nil, name+" exists already", "use that key, or another name")
+			return k, misuse(name+" exists already", "use that key, or another name")
 		}
 	}
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {

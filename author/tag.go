@@ -39,14 +39,14 @@ func (r *Repository) Tag(ctx context.Context, n NewTag) (*Tagged, error) {
 	done := new(Tagged)
 	version, ok := semver.Parse(n.Version)
 	if !ok {
-		return nil, godwit.Fail(godwit.CodeUsage, nil, "\""+n.Version+"\" is not a version", "use semantic versions, such as v1.4.0 or v2.0.0-rc.1 (semver.org)")
+		return nil, misuse("\""+n.Version+"\" is not a version", "use semantic versions, such as v1.4.0 or v2.0.0-rc.1 (semver.org)")
 	}
 	if err := r.clean(ctx); err != nil {
 		return nil, err
 	}
 	commit, err := r.git(ctx, nil, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
 	if err != nil {
-		return nil, godwit.Fail(godwit.CodeUsage, nil, "there is no commit to release", "commit first")
+		return nil, misuse("there is no commit to release", "commit first")
 	}
 	tree, err := r.git(ctx, nil, "rev-parse", commit+"^{tree}")
 	if err != nil {
@@ -72,7 +72,7 @@ func (r *Repository) Tag(ctx context.Context, n NewTag) (*Tagged, error) {
 	trailers := []Trailer{{"Product", done.Product}, {"Tree", tree}}
 	if !n.NotAfter.IsZero() {
 		if !n.NotAfter.After(r.now()) {
-			return nil, godwit.Fail(godwit.CodeUsage, nil, "--not-after is over already", "give a time in the future")
+			return nil, misuse("--not-after is over already", "give a time in the future")
 		}
 		trailers = append(trailers, Trailer{"Not-After", n.NotAfter.UTC().Format(time.RFC3339)})
 	}
@@ -138,7 +138,7 @@ func (r *Repository) clean(ctx context.Context) error {
 	if n := strings.Count(changed, "\n"); n > 0 {
 		more = " and others"
 	}
-	return godwit.Fail(godwit.CodeRefused, nil, "there are changes that are not committed: "+first+more,
+	return refuse("there are changes that are not committed: "+first+more,
 		"a release is what is committed: commit them, or put them aside with `git stash -u`, or into .gitignore")
 }
 
@@ -186,18 +186,18 @@ func (b byVersion) Less(i, j int) bool {
 // follows checks that the version comes after all others.
 func (r *Repository) follows(ctx context.Context, n NewTag, version semver.Version, tags []string) error {
 	if slices.Contains(tags, n.Version) {
-		return godwit.Fail(godwit.CodeRefused, nil, "the tag "+n.Version+" exists already", "a release never changes: use the next version. To add a signature to it: godwit tag --cosign")
+		return refuse("the tag "+n.Version+" exists already", "a release never changes: use the next version. To add a signature to it: godwit tag --cosign")
 	}
 	if len(tags) == 0 || n.AllowLower {
 		return nil
 	}
 	highest := tags[len(tags)-1]
 	if h, _ := semver.Parse(highest); semver.Compare(version, h) <= 0 {
-		return godwit.Fail(godwit.CodeRefused, nil, n.Version+" is not higher than "+highest+", which exists",
+		return refuse(n.Version+" is not higher than "+highest+", which exists",
 			"devices that have "+highest+" would refuse it; for a fix of an older line, --allow-lower")
 	}
 	if newest, err := r.release(ctx, highest); err == nil && newest.Time.Unix() > r.now().Unix()+1 {
-		return godwit.Fail(godwit.CodeRefused, nil, highest+" was made at "+newest.Time.Format(time.RFC3339)+", which is still to come",
+		return refuse(highest+" was made at "+newest.Time.Format(time.RFC3339)+", which is still to come",
 			"set the clock of this machine: devices refuse a release that is made before one that they have; --allow-lower goes on all the same")
 	}
 	return nil
@@ -216,7 +216,7 @@ func (r *Repository) product(ctx context.Context, given string, tags []string) (
 			return t.Get("Product"), nil
 		}
 	}
-	return "", godwit.Fail(godwit.CodeUsage, nil, "it is not known which product the release is for", "give --product NAME once; later releases take it from the newest tag. Or: git config godwit.product NAME")
+	return "", misuse("it is not known which product the release is for", "give --product NAME once; later releases take it from the newest tag. Or: git config godwit.product NAME")
 }
 
 // release reads the tag of a release here.
@@ -295,7 +295,7 @@ func (r *Repository) cosign(ctx context.Context, t *Tag) (*Tag, error) {
 	}
 	last := len(signed.Keys) - 1
 	if slices.Contains(signed.Keys[:last], signed.Keys[last]) {
-		return nil, godwit.Fail(godwit.CodeRefused, nil, "the key "+signed.Keys[last]+" has signed "+t.Name+" before", "somebody else has to, with another key")
+		return nil, refuse("the key "+signed.Keys[last]+" has signed "+t.Name+" before", "somebody else has to, with another key")
 	}
 	signed.ID, err = r.write(ctx, signed.object)
 	return signed, err
