@@ -71,6 +71,11 @@ func (e *Engine) choose(ctx context.Context, opt UpdateOptions) (choice, error) 
 	}
 	c.step = gate.BelowFloor(o, running.Name)
 	c.tip, err = e.named(ctx, c)
+	if err == nil && c.step && c.tip.Commit == running.ID {
+		// It stands on the stone already, under another name.
+		c.step = false
+		c.tip, err = e.named(ctx, c)
+	}
 	return c, err
 }
 

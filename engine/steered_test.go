@@ -240,3 +240,14 @@ func TestManySigners(t *testing.T) {
 		f.takes(name)
 	}
 }
+
+// A stepping stone that is what runs already, under another tag, keeps nobody.
+func TestFloorUnderAnotherName(t *testing.T) {
+	f := newFleet(t, store.Slots, githost.Config{})
+	commit := f.release("v1.0.0")
+	f.takes("v1.0.0")
+	f.tag("alice", "v1.0.1", commit, "Product: station")
+	f.release("v1.1.0")
+	f.channel(1, "v1.1.0", "Floor: v1.0.1")
+	f.takes("v1.1.0")
+}

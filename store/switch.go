@@ -452,7 +452,10 @@ func (s *Store) prune(b Pending) error {
 	}
 	used := map[string]bool{s.state("list/" + b.survey.name): true}
 	for _, m := range []godwit.Memory{s.rec.Memory, b.memory} {
-		used[s.state("list/"+listName(m.Signers))], used[s.state("list/"+listName(m.Revoked))] = true, true
+		for _, digest := range []string{m.Signers, m.Revoked} {
+			names := s.listNames(digest)
+			used[names[0]], used[names[1]] = true, true
+		}
 	}
 	for _, v := range append([]Version{b.Version, s.rec.Running, s.rec.Previous}, s.rec.Older...) {
 		used["versions/"+v.Dir], used[s.state("list/"+v.Listing)] = true, true

@@ -103,12 +103,12 @@ func (g *Gate) step(check, text string, err error) error {
 	return err
 }
 
-// about is m, if it is about this device's product, and nothing otherwise. Lists
-// that a release brought are forgotten once the configuration has others than
-// those whose place they took.
+// about is m, if it is about this device's product, and of another product no
+// more than who was revoked. Lists that a release brought are forgotten once the
+// configuration has others than those whose place they took.
 func (g *Gate) about(m godwit.Memory) (godwit.Memory, error) {
 	if m.Product != g.c.Product {
-		return godwit.Memory{Clock: m.Clock}, nil
+		m = godwit.Memory{Clock: m.Clock, Signers: m.Signers, Revoked: m.Revoked, Base: m.Base}
 	}
 	if m.Base == "" {
 		return m, nil

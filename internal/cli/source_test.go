@@ -18,7 +18,8 @@ func TestClock(t *testing.T) {
 		want time.Duration
 	}{
 		{"behind", -time.Hour, 0},
-		{"ahead", time.Hour, time.Hour},
+		{"ahead", time.Hour, 0},
+		{"days ahead", 72 * time.Hour, 72 * time.Hour},
 		{"far ahead", 2000 * 24 * time.Hour, 0},
 	} {
 		clk := &clock{}
