@@ -164,10 +164,9 @@ func (f Folder) wayThere(c, before *manifest.Channel, o *Orders) error {
 		if version == "" {
 			continue
 		}
-		name := filepath.Join(f.Dir, filepath.FromSlash(web.Releases+version), web.ManifestName)
-		release, err := readManifest(name)
-		if err != nil || release.body == nil {
-			return usage("there is no release "+strconv.Quote(version)+" in the folder", "publish it first")
+		name, release, err := f.release(version)
+		if err != nil {
+			return err
 		}
 		_, unsigned := os.Stat(name + web.Suffix)
 		switch {

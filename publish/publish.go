@@ -80,15 +80,11 @@ func (f Folder) Publish(ctx context.Context, r *Release) (*Published, error) {
 	if p.Version == "" || len(p.Version) > 255 || manifest.CheckPath(p.Version) != nil {
 		return p, usage("there can be no release called "+strconv.Quote(p.Version), "give it a version such as v1.4.0")
 	}
-	own := filepath.Join(f.Dir, filepath.FromSlash(web.Releases+p.Version), web.ManifestName)
-	old, err := readManifest(own)
-	if err != nil {
+	own, old, err := f.release(p.Version)
+	if err != nil && (r.Tree == nil || old.body != nil || godwit.CodeOf(err) != godwit.CodeUsage) {
 		return p, err
 	}
 	if r.Tree == nil {
-		if old.body == nil {
-			return p, usage("the folder has no release "+strconv.Quote(p.Version), "give --rev or --from, to publish it")
-		}
 		p.Already, p.Product, p.Files, p.Manifest = true, old.Product, old.Files, sumOf(old.body)
 		return p, nil
 	}
@@ -222,13 +218,9 @@ func (f Folder) keep(r io.Reader, p *Published) (s sums, err error) {
 // Cosign adds a signature to a release that was published, and to a channel that
 // leads to it unless its name is "". Devices may ask for more than one signer.
 func (f Folder) Cosign(ctx context.Context, version, channel string, sign Sign) error {
-	own := filepath.Join(f.Dir, filepath.FromSlash(web.Releases+version), web.ManifestName)
-	release, err := readManifest(own)
+	own, release, err := f.release(version)
 	if err != nil {
 		return err
-	}
-	if release.body == nil {
-		return usage("the folder has no release "+strconv.Quote(version), "publish it first")
 	}
 	names := []string{own}
 	latest := filepath.Join(f.Dir, web.ManifestName)
@@ -246,23 +238,37 @@ func (f Folder) Cosign(ctx context.Context, version, channel string, sign Sign) 
 		names = append(names, filepath.Join(f.Dir, web.ChannelFile(channel)))
 	}
 	for _, name := range names {
-		body, err := os.ReadFile(name)
-		if err != nil {
+		if err := cosign(ctx, name, sign); err != nil {
 			return diskError(err)
-		}
-		old, err := os.ReadFile(name + web.Suffix)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return diskError(err)
-		}
-		sig, err := sign(ctx, body)
-		if err == nil {
-			err = put(name+web.Suffix, append(old, sig...))
-		}
-		if err != nil {
-			return err
 		}
 	}
 	return nil
+}
+
+func cosign(ctx context.Context, name string, sign Sign) error {
+	body, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	name += web.Suffix
+	old, err := os.ReadFile(name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	sig, err := sign(ctx, body)
+	if err != nil {
+		return err
+	}
+	return put(name, append(old, sig...))
+}
+
+// release reads a release that was published; name is that of its manifest.
+func (f Folder) release(version string) (name string, k known, err error) {
+	name = filepath.Join(f.Dir, filepath.FromSlash(web.Releases+version), web.ManifestName)
+	if k, err = readManifest(name); err == nil && k.body == nil {
+		err = usage("the folder has no release "+strconv.Quote(version), "publish it first")
+	}
+	return name, k, err
 }
 
 // settle makes a temporary file the one called name, durably.
