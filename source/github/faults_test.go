@@ -1,9 +1,11 @@
 package github
 
 import (
+	"encoding/pem"
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -23,150 +25,6 @@ func released(t *testing.T, kind string) *world {
 	w.git("tag", "v1.0.0")
 	w.host.Publish(fake.Release{Tag: "v1.0.0"})
 	return w
-}
-
-// TestNothingNew: a poll that finds nothing new is answered with 304s, in a run
-// of its own too, which do not count for who shows a token.
-func TestNothingNew(t *testing.T) {
-	for _, annotated := range []bool{false, true} {
-		w := newWorldAt(t, fake.Config{Token: "T"})
-		w.host.Limit = 60
-		if annotated {
-			w.git("tag", "-am", "one", "v1.0.0")
-		} else {
-			w.git("tag", "v1.0.0")
-		}
-		w.host.Publish(fake.Release{Tag: "v1.0.0"})
-		if _, err := w.update(); err != nil {
-			t.Fatal(err)
-		}
-		w.paths()
-		used := w.host.Used()
-		first, err := w.tip()
-		if err != nil {
-			t.Fatal(err)
-		}
-		paths := w.paths()
-		for _, p := range paths {
-			if !strings.HasPrefix(p, "api 304 ") {
-				t.Error(p)
-			}
-		}
-		if len(paths) != 2 || w.host.Used() != used {
-			t.Errorf("%d requests, of which %d count: %v", len(paths), w.host.Used()-used, paths)
-		}
-		before := w.files()
-		if again, err := w.tip(); err != nil || again != first {
-			t.Errorf("got %+v, %v", again, err)
-		}
-		if after := w.files(); after != before {
-			t.Errorf("a poll that finds nothing new has written:\n%s\nbefore:\n%s", after, before)
-		}
-		// And what is new is seen.
-		w.commit(map[string]string{"main.py": "2"})
-		w.git("tag", "v1.1.0")
-		w.host.Publish(fake.Release{Tag: "v1.1.0"})
-		if tip, err := w.tip(); err != nil || tip.Ref != "refs/tags/v1.1.0" || tip.Commit != w.git("rev-parse", "HEAD") {
-			t.Errorf("got %+v, %v", tip, err)
-		}
-		// So is a tag that was moved.
-		w.git("tag", "-f", "v1.1.0", w.commit(map[string]string{"main.py": "3"}))
-		if tip, err := w.tip(); err != nil || tip.Commit != w.git("rev-parse", "HEAD") {
-			t.Errorf("got %+v, %v", tip, err)
-		}
-	}
-}
-
-// files is what is in the state folder, with the times of the last writes.
-func (w *world) files() (text string) {
-	w.Helper()
-	list, err := os.ReadDir(filepath.Join(w.home, "api"))
-	if err != nil {
-		w.Fatal(err)
-	}
-	for _, e := range list {
-		i, err := e.Info()
-		if err != nil {
-			w.Fatal(err)
-		}
-		text += fmt.Sprintln(e.Name(), i.Size(), i.ModTime())
-	}
-	return text
-}
-
-// TestDamagedNotes: what does not read as it was written counts as absent.
-func TestDamagedNotes(t *testing.T) {
-	w := released(t, GitHub)
-	if _, err := w.update(); err != nil {
-		t.Fatal(err)
-	}
-	list, _ := filepath.Glob(filepath.Join(w.home, "api", "*"))
-	if len(list) < 2 {
-		t.Fatal(list)
-	}
-	for _, name := range list {
-		b, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, damaged := range [][]byte{nil, b[:len(b)/2], append([]byte("x"), b...), []byte(strings.Replace(string(b), "1", "2", 1))} {
-			if err := os.WriteFile(name, damaged, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			clear(w.device)
-			if d, err := w.update(); err != nil || len(w.tree(d.Listing)) != 3 {
-				t.Errorf("%s: %v", name, err)
-			}
-		}
-	}
-}
-
-// TestRateLimit: when the quota is used up nothing is asked before it begins
-// anew, and what is left is told.
-func TestRateLimit(t *testing.T) {
-	w := released(t, GitHub)
-	w.host.Limit = 60
-	now := time.Now()
-	w.host.Reset = now.Add(30 * time.Minute).Truncate(time.Second)
-	w.cfg.Web.Now = func() time.Time { return now }
-	if _, err := w.update(); err != nil {
-		t.Fatal(err)
-	}
-	limit, remaining, reset := w.open().RateLimit()
-	if off := remaining - (60 - w.host.Used()); limit != 60 || off < 0 || off > 6 || !reset.Equal(w.host.Reset) {
-		t.Errorf("got %d of %d until %s", remaining, limit, reset)
-	}
-	w.host.SetUsed(60)
-	_, err := w.tip()
-	wantCode(t, err, godwit.CodeRetryAfter)
-	if !strings.Contains(err.Error(), w.host.Reset.Add(time.Second).UTC().Format("15:04:05")) {
-		t.Errorf("%v does not say %s", err, w.host.Reset)
-	}
-	w.paths()
-	_, err = w.tip()
-	wantCode(t, err, godwit.CodeRetryAfter)
-	if p := w.paths(); len(p) != 0 {
-		t.Error(p)
-	}
-	if _, remaining, _ := w.open().RateLimit(); remaining != 0 {
-		t.Errorf("%d remain", remaining)
-	}
-	now = now.Add(31 * time.Minute)
-	w.host.SetUsed(0)
-	if _, err = w.tip(); err != nil {
-		t.Error(err)
-	}
-	// Forbidden for another reason is not a pause.
-	w.before("/releases/", func(rw http.ResponseWriter, r *http.Request) {
-		rw.Header().Set("X-RateLimit-Remaining", "20")
-		rw.WriteHeader(403)
-		io.WriteString(rw, `{"message":"Resource not accessible by personal access token"}`)
-	})
-	_, err = w.tip()
-	wantCode(t, err, godwit.CodeUnauthorized)
-	if !strings.Contains(err.Error(), "Resource not accessible") {
-		t.Error(err)
-	}
 }
 
 // TestRenamed: the new name is followed, and said once.
@@ -550,6 +408,64 @@ func TestSilentHost(t *testing.T) {
 	})
 	_, err := w.update()
 	wantCode(t, err, godwit.CodeTimeout)
+}
+
+// TestNoRanges: a host that knows no ranges sends all of it again.
+func TestNoRanges(t *testing.T) {
+	w := newWorld(t, GitHub)
+	big := strings.Repeat("0123456789abcdef", 60_000)
+	w.commit(map[string]string{"big": big})
+	w.git("tag", "v1.0.0")
+	w.host.Publish(fake.Release{Tag: "v1.0.0"})
+	cut := true
+	w.host.Wrap = func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+		if strings.Contains(r.URL.Path, "/big") {
+			r.Header.Del("Range")
+			if cut {
+				rw = &cutter{rw, 500_000}
+			}
+		}
+		next.ServeHTTP(rw, r)
+	}
+	_, err := w.update()
+	wantCode(t, err, godwit.CodeNetwork)
+	cut = false
+	w.host.Requests()
+	d, err := w.update()
+	if err != nil || len(w.tree(d.Listing)) != 4 {
+		t.Fatal(err)
+	}
+	asked := 0
+	for _, p := range w.paths() {
+		if strings.Contains(p, "/big") {
+			asked++
+		}
+	}
+	if asked != 1 {
+		t.Errorf("asked %d times", asked)
+	}
+}
+
+// TestHTTPSOnly: what an answer names is not fetched without encryption, where the
+// API has it.
+func TestHTTPSOnly(t *testing.T) {
+	w := newWorldAt(t, fake.Config{Kind: Gitea, TLS: true})
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: w.host.Certificate()}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.cfg.Web.CAFile = ca
+	w.git("tag", "v1.0.0")
+	m := w.manifestOf("v1.0.0", "main.py")
+	w.host.Publish(fake.Release{Tag: "v1.0.0", Assets: map[string][]byte{manifestName: m}})
+	if _, err := w.update(); err != nil {
+		t.Fatal(err)
+	}
+	plain := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { rw.Write(m) }))
+	defer plain.Close()
+	w.lie("releases/latest", `"browser_download_url":"`+w.cfg.URL, `"browser_download_url":"`+plain.URL)
+	_, err := w.update()
+	wantCode(t, err, godwit.CodeRedirect)
 }
 
 // TestRawHostLacksIt: the API has what the host of files does not.

@@ -129,10 +129,16 @@ func FuzzAnswersNote(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := vfs.WriteFile(dir, answersFile, n.Bytes()); err != nil {
+		if err := dir.Mkdir("api"); err != nil {
 			t.Fatal(err)
 		}
-		m := answers{notes: notes{dir, "."}}
+		if err := vfs.WriteFile(dir, "api/"+answersFile, n.Bytes()); err != nil {
+			t.Fatal(err)
+		}
+		m := answers{notes: notes{dir, "api"}}
+		if m.load(); len(m.list) == 0 && len(unquote(value)) == 3 && key != "sum" {
+			t.Error("a sound answer was not read")
+		}
 		if r := m.rate(); r.limit < 0 || r.remaining < 0 || r.reset < 0 {
 			t.Errorf("%+v", r)
 		}
