@@ -40,13 +40,21 @@ func (c *command) withEngine(fn func(*engine.Engine) error) error {
 	return c.withDevice(func(_ *config.Config, d *device) error { return fn(d.engine) })
 }
 
-// versionFields is a version as JSON: null for none.
-func versionFields(v store.Version) jsontext.Fields {
+// versionFields is a version as JSON: nil for none.
+func versionFields(v store.Version) *object {
 	if v.IsZero() {
 		return nil
 	}
-	return jsontext.Fields{{Name: "commit", Value: v.ID}}.With("ref", v.Ref).With("name", v.Name).With("tag", v.Tag).
-		With("time", stamp(v.Time)).With("since", stamp(v.At)).With("policy", v.Policy).With("signers", v.Signers)
+	o := &object{}
+	o.text("commit", v.ID)
+	o.some("ref", v.Ref)
+	o.some("name", v.Name)
+	o.some("tag", v.Tag)
+	o.some("time", stamp(v.Time))
+	o.some("since", stamp(v.At))
+	o.some("policy", v.Policy)
+	o.some("signers", v.Signers)
+	return o
 }
 
 // title names a version for people.
@@ -83,12 +91,16 @@ func (c *command) checkVerb() verb {
 					return err
 				}
 				p, name := c.printer(), named(refName(r.Tip.Ref), r.Tip.Commit)
-				code := godwit.CodeOf(r.Wait)
-				p.Emit(jsontext.Fields{
-					{Name: "type", Value: "check"}, {Name: "available", Value: r.Available}, {Name: "rejected", Value: r.Rejected},
-					{Name: "reason", Value: r.Reason}, {Name: "ref", Value: r.Tip.Ref}, {Name: "commit", Value: r.Tip.Commit},
-					{Name: "running", Value: versionFields(r.Running)}, {Name: "channel", Value: ordersFields(r.Channel)},
-				}.With("code", string(code)))
+				o := begin("check")
+				o.flag("available", r.Available)
+				o.flag("rejected", r.Rejected)
+				o.text("reason", r.Reason)
+				o.text("ref", r.Tip.Ref)
+				o.text("commit", r.Tip.Commit)
+				o.fields("running", versionFields(r.Running))
+				o.fields("channel", ordersFields(r.Channel))
+				o.some("code", string(godwit.CodeOf(r.Wait)))
+				p.Emit(o.done())
 				switch {
 				case r.Available:
 					c.exit = term.ExitAvailable
@@ -108,13 +120,22 @@ func (c *command) checkVerb() verb {
 	}
 }
 
-// ordersFields is what a channel says as JSON: null for none.
-func ordersFields(o godwit.Orders) jsontext.Fields {
-	if o.ID == "" {
+// ordersFields is what a channel says as JSON: nil for none.
+func ordersFields(r godwit.Orders) *object {
+	if r.ID == "" {
 		return nil
 	}
-	f := jsontext.Fields{{Name: "name", Value: o.Channel}, {Name: "sequence", Value: int64(o.Sequence)}, {Name: "release", Value: o.Release}, {Name: "rollout", Value: o.Rollout}}
-	return f.With("floor", o.Floor).With("not_after", stamp(o.NotAfter)).With("rollback_to", o.RollbackTo).With("halt", o.Halt).With("time", stamp(o.Time))
+	o := &object{}
+	o.text("name", r.Channel)
+	o.number("sequence", int64(r.Sequence))
+	o.text("release", r.Release)
+	o.number("rollout", int64(r.Rollout))
+	o.some("floor", r.Floor)
+	o.some("not_after", stamp(r.NotAfter))
+	o.some("rollback_to", r.RollbackTo)
+	o.some("halt", r.Halt)
+	o.some("time", stamp(r.Time))
+	return o
 }
 
 func refName(ref string) string {
@@ -162,10 +183,20 @@ func (c *command) result(cmd string, r engine.Result, err error) error {
 }
 
 func resultFields(cmd string, r engine.Result) jsontext.Fields {
-	return jsontext.Fields{
-		{Name: "type", Value: "result"}, {Name: "command", Value: cmd}, {Name: "outcome", Value: string(r.Outcome)},
-		{Name: "from", Value: versionFields(r.From)}, {Name: "to", Value: versionFields(r.To)},
-	}.With("reason", r.Reason).With("reboot", r.Reboot).With("sent", r.Sent).With("received", r.Received)
+	o := begin("result")
+	o.text("command", cmd)
+	o.text("outcome", string(r.Outcome))
+	o.fields("from", versionFields(r.From))
+	o.fields("to", versionFields(r.To))
+	o.some("reason", r.Reason)
+	if r.Reboot {
+		o.flag("reboot", true)
+	}
+	if r.Sent+r.Received > 0 {
+		o.number("sent", r.Sent)
+		o.number("received", r.Received)
+	}
+	return o.done()
 }
 
 // traffic tells what crossed the network.
@@ -309,10 +340,12 @@ func (c *command) verifyVerb() verb {
 				v, err := e.Verify(ctx, repair)
 				p := c.printer()
 				if err == nil || godwit.CodeOf(err) == godwit.CodeModified {
-					p.Emit(jsontext.Fields{
-						{Name: "type", Value: "verify"}, {Name: "version", Value: versionFields(v.Version)},
-						{Name: "files", Value: v.Files}, {Name: "problems", Value: v.Problems}, {Name: "repaired", Value: v.Repaired},
-					})
+					o := begin("verify")
+					o.fields("version", versionFields(v.Version))
+					o.number("files", int64(v.Files))
+					o.number("problems", int64(v.Problems))
+					o.number("repaired", int64(v.Repaired))
+					p.Emit(o.done())
 				}
 				switch {
 				case err != nil:

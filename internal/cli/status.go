@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -11,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/godwit-ota/godwit"
 	"github.com/godwit-ota/godwit/config"
 	"github.com/godwit-ota/godwit/engine"
 	"github.com/godwit-ota/godwit/internal/jsontext"
@@ -101,49 +101,99 @@ func quota(limit, remaining int, reset time.Time) string {
 }
 
 func statusFields(s report) jsontext.Fields {
-	var trial jsontext.Fields
-	if s.Trial.Open {
-		trial = jsontext.Fields{{Name: "boots_left", Value: s.Trial.BootsLeft}, {Name: "seconds_left", Value: s.TrialLeft.Seconds()}}
-	}
+	o := begin("status")
+	o.text("root", s.root)
+	o.text("layout", string(s.Layout))
+	o.text("policy", s.Policy)
+	o.fields("running", versionFields(s.Running))
+	o.fields("previous", versionFields(s.Previous))
 	var older, rejected, hooks []jsontext.Fields
-	var channel, memory jsontext.Fields
-	if ch := s.Channel; ch.Name != "" {
-		channel = jsontext.Fields{{Name: "name", Value: ch.Name}, {Name: "release", Value: ch.Release}}.With("not_after", stamp(ch.NotAfter)).With("expired", ch.Expired)
-	}
-	if m := s.Memory; m.Version != "" || m.Sequence > 0 || m.Signers+m.Revoked != "" {
-		memory = jsontext.Fields{}.With("product", m.Product).With("version", m.Version).With("time", stamp(m.Time)).
-			With("channel", m.Channel).With("sequence", int64(m.Sequence)).With("allowed_signers", m.Signers).With("revoked_keys", m.Revoked)
-	}
 	for _, v := range s.Older {
-		older = append(older, versionFields(v))
+		older = append(older, versionFields(v).done())
 	}
+	if older != nil {
+		o.list("older", older)
+	}
+	o.some("product", s.trust.Product)
+	o.fields("channel", channelNoted(s.Channel))
+	o.fields("memory", memoryFields(s.Memory))
+	o.some("quota", s.quota)
+	o.flag("settled", s.Settled)
+	o.flag("damaged", s.Damaged)
+	var trial *object
+	if s.Trial.Open {
+		trial = &object{}
+		trial.number("boots_left", int64(s.Trial.BootsLeft))
+		trial.add("seconds_left", s.TrialLeft.Seconds())
+	}
+	o.fields("trial", trial)
 	for _, r := range s.Rejected {
-		rejected = append(rejected, jsontext.Fields{{Name: "commit", Value: r.ID}}.With("name", r.Name).With("reason", r.Reason).With("at", stamp(r.At)))
+		f := &object{}
+		f.text("commit", r.ID)
+		f.some("name", r.Name)
+		f.some("reason", r.Reason)
+		f.some("at", stamp(r.At))
+		rejected = append(rejected, f.done())
 	}
+	o.list("rejected", rejected)
+	o.fields("last_check", remarkFields(s.LastCheck, "commit"))
+	o.fields("last_error", remarkFields(s.LastError, "code"))
+	o.fields("health", remarkFields(s.Health, ""))
 	for _, m := range s.Hooks {
-		hooks = append(hooks, remarkFields(m, "name"))
+		hooks = append(hooks, remarkFields(m, "name").done())
 	}
-	return append(jsontext.Fields{
-		{Name: "type", Value: "status"}, {Name: "root", Value: s.root}, {Name: "layout", Value: string(s.Layout)}, {Name: "policy", Value: s.Policy},
-		{Name: "running", Value: versionFields(s.Running)}, {Name: "previous", Value: versionFields(s.Previous)}}.With("older", older).With("product", s.trust.Product).With("channel", channel).With("memory", memory).With("quota", s.quota),
-		jsontext.Fields{
-			{Name: "settled", Value: s.Settled}, {Name: "damaged", Value: s.Damaged}, {Name: "trial", Value: trial}, {Name: "rejected", Value: rejected},
-			{Name: "last_check", Value: remarkFields(s.LastCheck, "commit")}, {Name: "last_error", Value: remarkFields(s.LastError, "code")},
-			{Name: "health", Value: remarkFields(s.Health, "")},
-		}.With("hooks", hooks)...)
+	if hooks != nil {
+		o.list("hooks", hooks)
+	}
+	return o.done()
+}
+
+// channelNoted is what the channel said at the last check.
+func channelNoted(ch engine.Channel) *object {
+	if ch.Name == "" {
+		return nil
+	}
+	o := &object{}
+	o.text("name", ch.Name)
+	o.text("release", ch.Release)
+	o.some("not_after", stamp(ch.NotAfter))
+	if ch.Expired {
+		o.flag("expired", true)
+	}
+	return o
+}
+
+func memoryFields(m godwit.Memory) *object {
+	if m.Version == "" && m.Sequence == 0 && m.Signers+m.Revoked == "" {
+		return nil
+	}
+	o := &object{}
+	o.some("product", m.Product)
+	o.some("version", m.Version)
+	o.some("time", stamp(m.Time))
+	o.some("channel", m.Channel)
+	if m.Sequence > 0 {
+		o.number("sequence", int64(m.Sequence))
+	}
+	o.some("allowed_signers", m.Signers)
+	o.some("revoked_keys", m.Revoked)
+	return o
 }
 
 // remarkFields is a remark as JSON, null if there is none. key names what the
 // remark's Key is.
-func remarkFields(m engine.Remark, key string) jsontext.Fields {
+func remarkFields(m engine.Remark, key string) *object {
 	if m.At.IsZero() {
 		return nil
 	}
-	f := jsontext.Fields{{Name: "at", Value: stamp(m.At)}}
+	o := &object{}
+	o.text("at", stamp(m.At))
 	if key != "" {
-		f = f.With(key, m.Key)
+		o.some(key, m.Key)
 	}
-	return append(f, jsontext.Field{Name: "result", Value: m.Text}).With("output", m.Output)
+	o.text("result", m.Text)
+	o.some("output", m.Output)
+	return o
 }
 
 // trustLine says aloud what a trust policy means.
@@ -194,78 +244,83 @@ func (s report) channelLine(now time.Time) string {
 	return line
 }
 
+// rows are lines with a head each. A text may go over several lines.
+type rows struct{ strings.Builder }
+
+func (r *rows) row(head string, text ...string) {
+	r.WriteString(head)
+	r.WriteString("             "[min(len(head), 12):])
+	for _, t := range text {
+		r.WriteString(strings.ReplaceAll(t, "\n", "\n             "))
+	}
+	r.WriteByte('\n')
+}
+
+// remark is a row about something that happened, with the end of its output.
+func (r *rows) remark(head, what string, m engine.Remark, now time.Time) {
+	if m.At.IsZero() {
+		return
+	}
+	r.row(head, what, when(m.At, now), ": ", m.Text)
+	if m.Output != "" {
+		r.row("", "| ", strings.ReplaceAll(lastLines(m.Output, 5), "\n", "\n| "))
+	}
+}
+
 func statusText(s report, now time.Time) string {
-	var b strings.Builder
-	row := func(head, format string, args ...any) {
-		text := strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "\n             ")
-		fmt.Fprintf(&b, "%-12s %s\n", head, text)
-	}
-	output := func(o string) {
-		if o != "" {
-			row("", "%s", "| "+strings.ReplaceAll(lastLines(o, 5), "\n", "\n| "))
-		}
-	}
-	running := title(s.Running)
+	var b rows
+	since := ""
 	if !s.Running.At.IsZero() && s.Running.At.Unix() > 0 {
-		running += ", since " + when(s.Running.At, now)
+		since = ", since " + when(s.Running.At, now)
 	}
-	row("running", "%s", running)
+	b.row("running", title(s.Running), since)
 	if !s.Running.IsZero() && s.Running.Ref != "" {
 		made := ""
 		if t := stamp(s.Running.Time); t != "" {
 			made = ", made " + t[:10]
 		}
-		row("", "%s%s", s.Running.Ref, made)
+		b.row("", s.Running.Ref, made)
 	}
 	if s.Running.Signers != "" {
-		row("", "signed by %s", s.Running.Signers)
+		b.row("", "signed by ", s.Running.Signers)
 	}
 	if s.Damaged {
-		row("DAMAGED", "both copies of the record are damaged: Godwit no longer knows what is installed\nrun `godwit update` to install the release again; what runs now goes on running")
+		b.row("DAMAGED", "both copies of the record are damaged: Godwit no longer knows what is installed\nrun `godwit update` to install the release again; what runs now goes on running")
 	}
 	if !s.Settled {
-		row("UNSETTLED", "a switch was interrupted: run `godwit recover` to finish it")
+		b.row("UNSETTLED", "a switch was interrupted: run `godwit recover` to finish it")
 	}
 	if s.Trial.Open {
-		row("trial", "not confirmed yet: %s left, and %s of %d", s.TrialLeft.Round(time.Second), boot(s.Trial.BootsLeft), s.boots)
+		b.row("trial", "not confirmed yet: ", s.TrialLeft.Round(time.Second).String(), " left, and ", boot(s.Trial.BootsLeft), " of ", strconv.Itoa(s.boots))
 	}
-	row("previous", "%s", title(s.Previous))
+	b.row("previous", title(s.Previous))
 	for _, v := range s.Older {
-		row("", "%s", title(v))
+		b.row("", title(v))
 	}
-	row("trust", "%s", s.trustLine())
+	b.row("trust", s.trustLine())
 	if s.Channel.Name != "" {
-		row("channel", "%s", s.channelLine(now))
+		b.row("channel", s.channelLine(now))
 	}
 	if v := s.Memory.Version; v != "" && v != s.Running.Name {
-		row("newest", "%s was accepted before: nothing older is, unless a signed channel leads back", v)
+		b.row("newest", v, " was accepted before: nothing older is, unless a signed channel leads back")
 	}
-	row("tree", "%s, layout %s", s.root, s.Layout)
+	b.row("tree", s.root, ", layout ", string(s.Layout))
 	if s.quota != "" {
-		row("host", "%s", s.quota)
+		b.row("host", s.quota)
 	}
-	if m := s.LastCheck; m.At.IsZero() {
-		row("last check", "never")
-	} else {
-		row("last check", "%s: %s", when(m.At, now), m.Text)
+	if s.LastCheck.At.IsZero() {
+		b.row("last check", "never")
 	}
-	if m := s.Health; !m.At.IsZero() {
-		row("health", "%s: %s", when(m.At, now), m.Text)
-		output(m.Output)
-	}
+	b.remark("last check", "", s.LastCheck, now)
+	b.remark("health", "", s.Health, now)
 	for _, m := range s.Hooks {
-		row("hook", "%s, %s: %s", m.Key, when(m.At, now), m.Text)
-		output(m.Output)
+		b.remark("hook", m.Key+", ", m, now)
 	}
-	if m := s.LastError; !m.At.IsZero() {
-		row("last error", "%s: %s", when(m.At, now), m.Text)
-	}
-	for i, r := range s.Rejected {
-		head := ""
-		if i == 0 {
-			head = "rejected"
-		}
-		row(head, "%s, %s: %s", named(r.Name, r.ID), when(r.At, now), r.Reason)
+	b.remark("last error", "", s.LastError, now)
+	head := "rejected"
+	for _, r := range s.Rejected {
+		b.row(head, named(r.Name, r.ID), ", ", when(r.At, now), ": ", r.Reason)
+		head = ""
 	}
 	return term.Clean(b.String())
 }
@@ -299,9 +354,9 @@ func when(t, now time.Time) string {
 	case ago < time.Minute:
 		return s + " (just now)"
 	case ago < time.Hour:
-		return s + fmt.Sprintf(" (%d min ago)", int(ago.Minutes()))
+		return s + " (" + strconv.Itoa(int(ago.Minutes())) + " min ago)"
 	case ago < 48*time.Hour:
-		return s + fmt.Sprintf(" (%d h ago)", int(ago.Hours()))
+		return s + " (" + strconv.Itoa(int(ago.Hours())) + " h ago)"
 	}
-	return s + fmt.Sprintf(" (%d days ago)", int(ago.Hours()/24))
+	return s + " (" + strconv.Itoa(int(ago.Hours()/24)) + " days ago)"
 }
