@@ -194,9 +194,6 @@ func (r *Repository) wayThere(ctx context.Context, before *State, version string
 		if p := step.Get("Product"); p != "" && p != v.get("Product") {
 			return godwit.Fail(godwit.CodeWrongProduct, nil, "the floor "+floor+" is for the product "+p, "devices would refuse to go there: give another --floor")
 		}
-		if end, err := time.Parse(time.RFC3339, step.Get("Not-After")); err == nil && !end.After(r.now()) {
-			return refuse("the floor "+floor+" is over since "+step.Get("Not-After"), "devices would refuse to go there: release it again under a higher version, or give another --floor")
-		}
 	}
 	if s.Rollback {
 		v.set("Rollback-To", version)
@@ -229,8 +226,8 @@ func (r *Repository) wayThere(ctx context.Context, before *State, version string
 	return nil
 }
 
-// publishable reads a release's tag, which has to be signed and, if not local,
-// at the remote.
+// publishable reads a release's tag, which has to be signed, not past its
+// Not-After and, if not local, at the remote.
 func (r *Repository) publishable(ctx context.Context, version string, local bool) (*Tag, error) {
 	ref := "refs/tags/" + version
 	if !local {
@@ -255,7 +252,13 @@ func (r *Repository) publishable(ctx context.Context, version string, local bool
 		}
 	}
 	t, err := r.release(ctx, version)
-	if err == nil && len(t.Keys) == 0 {
+	if err != nil {
+		return nil, err
+	}
+	if end, bad := time.Parse(time.RFC3339, t.Get("Not-After")); bad == nil && !end.After(r.now()) {
+		return nil, refuse("the release "+version+" is over since "+t.Get("Not-After"), "devices would refuse it: release it again, under a higher version")
+	}
+	if len(t.Keys) == 0 {
 		err = godwit.Fail(godwit.CodeUnsigned, nil, "the release "+version+" is not signed with an SSH key", "devices would refuse it: make releases with godwit tag")
 	}
 	return t, err

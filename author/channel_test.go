@@ -184,7 +184,8 @@ func TestChannelRefuses(t *testing.T) {
 		{"floor not pushed", "stable", Setting{Version: "v1.6.0", Floor: "v1.3.0"}, godwit.CodeRefused, "no release v1.3.0"},
 		{"floor not signed", "stable", Setting{Version: "v1.6.0", Floor: "v1.4.0"}, godwit.CodeUnsigned, "v1.4.0 is not signed"},
 		{"floor of another product", "stable", Setting{Version: "v1.6.0", Floor: "v1.4.1"}, godwit.CodeWrongProduct, "floor v1.4.1 is for the product pump"},
-		{"floor that is over", "stable", Setting{Version: "v1.6.0", Floor: "v1.4.2"}, godwit.CodeRefused, "floor v1.4.2 is over"},
+		{"floor that is over", "stable", Setting{Version: "v1.6.0", Floor: "v1.4.2"}, godwit.CodeRefused, "release v1.4.2 is over"},
+		{"release that is over", "stable", Setting{Version: "v1.4.2"}, godwit.CodeRefused, "release v1.4.2 is over"},
 		{"over already", "stable", Setting{NotAfter: time.Now().Add(-time.Minute)}, godwit.CodeRefused, "over already"},
 		{"no such remote", "stable", Setting{Rollout: "1%"}, godwit.CodeNetwork, "elsewhere cannot be asked"},
 	} {
