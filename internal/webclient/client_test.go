@@ -225,7 +225,7 @@ func TestRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		wantCode(t, a.Refused("the file x", ""), code)
+		wantCode(t, a.Refused("the file x", "", nil), code)
 	}
 	for status, code := range map[int]godwit.Code{407: godwit.CodeUnauthorized, 511: godwit.CodeNetwork, 500: godwit.CodeNetwork, 429: godwit.CodeRetryAfter} {
 		_, err := client(t, Config{Network: Network{Proxy: "none"}}).Get(t.Context(), Request{URL: s.URL + "/" + strconv.Itoa(status)})

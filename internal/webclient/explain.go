@@ -130,14 +130,16 @@ func faulty(host string, status int) error {
 
 // Refused puts an answer that is not content into words. what is the thing that
 // was asked for, as in "the file app/main.py"; hint is for the case that it is
-// not there.
-func (a *Answer) Refused(what, hint string) error {
-	host, status := a.URL.Hostname(), "HTTP "+strconv.Itoa(a.Status)
+// not there; said, if not nil, is the host's own words.
+func (a *Answer) Refused(what, hint string, said error) error {
+	code, does := godwit.CodeProtocol, " does not take the request for "
 	switch a.Status {
 	case http1.StatusUnauthorized, http1.StatusForbidden:
-		return godwit.Fail(godwit.CodeUnauthorized, nil, host+" does not let us have "+what+" ("+status+")", "check source.token: may it read this, and is it still valid?")
+		code, does, hint = godwit.CodeUnauthorized, " does not let us have ", "check source.token: what is private needs one, which may read this and is still valid"
 	case http1.StatusNotFound, http1.StatusGone:
-		return godwit.Fail(godwit.CodeNotFound, nil, host+" does not have "+what+" ("+status+")", hint)
+		code, does = godwit.CodeNotFound, " does not have "
+	default:
+		hint = "check section source; a proxy may be in the way"
 	}
-	return godwit.Fail(godwit.CodeProtocol, nil, host+" does not take the request for "+what+" ("+status+")", "check section source")
+	return godwit.Fail(code, said, a.URL.Hostname()+does+what+" (HTTP "+strconv.Itoa(a.Status)+")", hint)
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net/url"
-	"strconv"
 	"strings"
 
 	"github.com/godwit-ota/godwit"
@@ -168,19 +167,8 @@ func (s *Source) refused(a *webclient.Answer, what string) error {
 		}
 		return nil
 	}) // whatever else it is
-	code, hint := godwit.CodeUnauthorized, "set source.token"
-	switch {
-	case a.Status == 401:
-		hint = "make a new token that may read " + s.name + ", and set source.token: this one may have ended, or been revoked"
-	case a.Status != 403:
-		code, hint = godwit.CodeProtocol, apiHint
-	case s.cfg.Token != "":
-		hint = "give the token of source.token the right to read the contents of " + s.name
-	}
-	return godwit.Fail(code, said, hostOf(a.URL)+" refuses "+what+" of "+s.name+" (HTTP "+strconv.Itoa(a.Status)+")", hint)
+	return a.Refused(what+" of "+s.name, "", said)
 }
-
-func hostOf(u *url.URL) string { return u.Hostname() }
 
 // missing finds out why there is not what is followed. It costs one more request.
 func (s *Source) missing(ctx context.Context, hint string, what ...string) error {

@@ -311,17 +311,9 @@ func (f *fetch) hand(file vfs.File, into godwit.Objects) error {
 	if err != nil {
 		return err
 	}
-	for at := int64(0); at < f.at; {
-		k, err := file.ReadAt(f.buf[:min(int64(len(f.buf)), f.at-at)], at)
-		if k == 0 {
-			n.Abort()
-			return diskError(err)
-		}
-		if _, err := n.Write(f.buf[:k]); err != nil {
-			n.Abort()
-			return diskError(err)
-		}
-		at += int64(k)
+	if _, err := io.CopyBuffer(struct{ io.Writer }{n}, io.NewSectionReader(file, 0, f.at), f.buf); err != nil {
+		n.Abort()
+		return diskError(err)
 	}
 	return n.Commit(f.e.Digest)
 }

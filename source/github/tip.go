@@ -230,7 +230,7 @@ func (s *Source) newestVersion(ctx context.Context, below string) (name string, 
 // names, "" if there is none or if it is on another host.
 func next(a *webclient.Answer) string {
 	for _, field := range a.Header.Values("Link") {
-		for part := range strings.SplitSeq(field, ",") {
+		for _, part := range strings.Split(field, ",") {
 			address, rest, ok := strings.Cut(strings.TrimSpace(part), ">")
 			if !ok || !strings.HasPrefix(address, "<") || !strings.Contains(rest, `rel="next"`) {
 				continue

@@ -449,16 +449,27 @@ func (e *entry) see(name string, text []byte) {
 	}
 }
 
-// kinds of records by mode of entry.
-var kindOf = map[object.Mode]byte{
-	object.ModeFile: byte(godwit.File), object.ModeExecutable: byte(godwit.Executable), object.ModeSymlink: byte(godwit.Symlink),
-	object.ModeDir: kindDir, object.ModeSubmodule: kindSubmodule,
+// kindOf gives the kind of a record, 0 for a mode that is none.
+func kindOf(m object.Mode) byte {
+	switch m.Normal() {
+	case object.ModeFile:
+		return byte(godwit.File)
+	case object.ModeExecutable:
+		return byte(godwit.Executable)
+	case object.ModeSymlink:
+		return byte(godwit.Symlink)
+	case object.ModeDir:
+		return kindDir
+	case object.ModeSubmodule:
+		return kindSubmodule
+	}
+	return 0
 }
 
 func (e *entry) record(f object.Format) (r record, err error) {
 	mode, err1 := strconv.ParseUint(e.mode, 8, 32)
 	id, err2 := object.ParseID(e.id)
-	r = record{kind: kindOf[object.Mode(mode).Normal()], mode: uint32(mode), size: godwit.UnknownSize, id: id, path: e.path}
+	r = record{kind: kindOf(object.Mode(mode)), mode: uint32(mode), size: godwit.UnknownSize, id: id, path: e.path}
 	if size, err := strconv.ParseInt(e.size, 10, 64); err == nil && size >= 0 && r.kind != kindDir {
 		r.size = size
 	}

@@ -50,5 +50,5 @@ func (s server) Get(ctx context.Context, r mirror.Request) (*mirror.Answer, erro
 		return &mirror.Answer{Status: a.Status, Offset: a.Offset, Size: a.Size, ETag: a.ETag, Body: a.Body}, nil
 	}
 	a.Body.Close()
-	return nil, a.Refused("the file "+webclient.Printable(r.Path), "")
+	return nil, a.Refused("the file "+webclient.Printable(r.Path), "", nil)
 }
