@@ -182,15 +182,14 @@ func (f *initFlags) values(v config.Values, root string) {
 	if f.unit != "" {
 		delete(v, "restart.reboot")
 	}
-	for key, text := range map[string]string{
-		"source.type": f.kind, "source.url": f.url,
-		"source.branch": f.branch, "source.tag": f.tag, "source.channel": f.channel, "source.token": f.token,
-		"trust.mode": f.trust, "trust.allowed_signers": f.signers, "trust.product": f.product,
-		"tree.layout": f.layout, "confirm.command": f.healthCommand, "confirm.url": f.healthURL, "confirm.within": f.within,
-		"restart.unit": f.unit,
+	for _, k := range [...][2]string{
+		{"source.type", f.kind}, {"source.url", f.url}, {"source.branch", f.branch}, {"source.tag", f.tag},
+		{"source.channel", f.channel}, {"source.token", f.token}, {"trust.mode", f.trust}, {"trust.allowed_signers", f.signers},
+		{"trust.product", f.product}, {"tree.layout", f.layout}, {"confirm.command", f.healthCommand}, {"confirm.url", f.healthURL},
+		{"confirm.within", f.within}, {"restart.unit", f.unit},
 	} {
-		if text != "" {
-			v[key] = text
+		if k[1] != "" {
+			v[k[0]] = k[1]
 		}
 	}
 	if f.unit != "" && f.healthCommand == "" && f.healthURL == "" {
