@@ -20,20 +20,23 @@ const maxWaves = 64
 // A Channel is what a channel file says. Its fields mean what those of
 // godwit.Orders do.
 type Channel struct {
-	Name       string
-	Sequence   uint64
-	Release    string
-	Manifest   string // SHA-256 of the bytes of the release's manifest, in lower-case hexadecimal
-	Product    string
-	Rollout    int // percent; if the file has none: 100, or 0 when there are waves. A 0 in the file halts
-	Waves      []godwit.Label
-	Window     godwit.Window
-	Floor      string
-	NotAfter   time.Time
-	RollbackTo string
-	Halt       string
-	Time       time.Time
-	Highest    string // the highest version that the channel has given so far, for those who set it
+	Name     string
+	Sequence uint64
+	Release  string
+	Manifest string // SHA-256 of the bytes of the release's manifest, in lower-case hexadecimal
+	Product  string
+	Rollout  int // percent; if the file has none: 100, or 0 when there are waves. A 0 in the file halts
+	Waves    []godwit.Label
+	Window   godwit.Window
+	Floor    string
+	// FloorManifest is to the floor what Manifest is to the release; "" if it does
+	// not say.
+	FloorManifest string
+	NotAfter      time.Time
+	RollbackTo    string
+	Halt          string
+	Time          time.Time
+	Highest       string // the highest version that the channel has given so far, for those who set it
 }
 
 // HaltZero is the Halt of a channel that gives its release to nobody by a rollout
@@ -45,7 +48,7 @@ const HaltZero = "its roll-out is 0%"
 //	{"channel": "stable", "sequence": 42, "release": "v1.4.0",
 //	 "manifest": "SHA-256 of the manifest", "product": "station",
 //	 "rollout": 25, "waves": ["site=lab"], "window": "02:00-04:00",
-//	 "floor": "v1.2.0", "not_after": "2027-01-31T00:00:00Z",
+//	 "floor": "v1.2.0", "floor_manifest": "…", "not_after": "2027-01-31T00:00:00Z",
 //	 "rollback_to": "v1.3.0", "halt": "why", "time": "2026-11-23T12:00:00Z",
 //	 "highest": "v1.4.0"}
 func ReadChannel(r io.ReaderAt, size int64) (Channel, error) {
@@ -77,9 +80,7 @@ func ReadChannel(r io.ReaderAt, size int64) (Channel, error) {
 		case "release":
 			c.Release, err = d.word(name, k)
 		case "manifest":
-			if c.Manifest, err = d.id(name, k); err == nil && len(c.Manifest) != 64 {
-				err = d.wrong(name, "the SHA-256 of the release's manifest, in lower-case hexadecimal")
-			}
+			c.Manifest, err = d.sum(name, k)
 		case "product":
 			c.Product, err = d.word(name, k)
 		case "rollout":
@@ -114,6 +115,8 @@ func ReadChannel(r io.ReaderAt, size int64) (Channel, error) {
 			}
 		case "floor":
 			c.Floor, err = d.word(name, k)
+		case "floor_manifest":
+			c.FloorManifest, err = d.sum(name, k)
 		case "not_after":
 			c.NotAfter, err = d.time(name, k)
 		case "rollback_to":
@@ -131,6 +134,15 @@ func ReadChannel(r io.ReaderAt, size int64) (Channel, error) {
 			return c, d.explain(err)
 		}
 	}
+}
+
+// sum reads the id of a release.
+func (d *document) sum(name string, k jsontext.Kind) (string, error) {
+	s, err := d.id(name, k)
+	if err == nil && len(s) != 64 {
+		err = d.wrong(name, "the SHA-256 of a release's manifest, in lower-case hexadecimal")
+	}
+	return s, err
 }
 
 // complete checks what a channel cannot be without.
@@ -181,6 +193,7 @@ func (c Channel) Append(b []byte) []byte {
 		o.text("window", FormatWindow(c.Window))
 	}
 	o.text("floor", c.Floor)
+	o.text("floor_manifest", c.FloorManifest)
 	o.time("not_after", c.NotAfter)
 	o.text("rollback_to", c.RollbackTo)
 	o.text("halt", c.Halt)

@@ -11,12 +11,12 @@ import (
 
 func TestReadChannel(t *testing.T) {
 	r, n := source(`{"channel": "stable", "sequence": 42, "release": "v1.4.0", "manifest": "` + sumA + `", "product": "station",
-		"rollout": 25, "waves": ["site=lab", " ring = 0 "], "window": "22:30-04:00", "floor": "v1.2.0", "not_after": "2027-01-31T00:00:00Z",
+		"rollout": 25, "waves": ["site=lab", " ring = 0 "], "window": "22:30-04:00", "floor": "v1.2.0", "floor_manifest": "` + strings.Repeat("0b", 32) + `", "not_after": "2027-01-31T00:00:00Z",
 		"rollback_to": "v1.4.0", "halt": "it is too loud", "time": "2026-11-23T12:00:00Z", "highest": "v1.5.0", "more": {}}`)
 	want := Channel{
 		Name: "stable", Sequence: 42, Release: "v1.4.0", Manifest: sumA, Product: "station", Rollout: 25,
 		Waves:  []godwit.Label{{Key: "site", Value: "lab"}, {Key: "ring", Value: "0"}},
-		Window: godwit.Window{From: 22*60 + 30, To: 4 * 60}, Floor: "v1.2.0", NotAfter: time.Date(2027, 1, 31, 0, 0, 0, 0, time.UTC),
+		Window: godwit.Window{From: 22*60 + 30, To: 4 * 60}, Floor: "v1.2.0", FloorManifest: strings.Repeat("0b", 32), NotAfter: time.Date(2027, 1, 31, 0, 0, 0, 0, time.UTC),
 		RollbackTo: "v1.4.0", Halt: "it is too loud", Time: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC), Highest: "v1.5.0",
 	}
 	got, err := ReadChannel(r, n)
@@ -64,6 +64,7 @@ func TestReadChannelRefuses(t *testing.T) {
 		{"sequence 0", `{"channel": "stable", "sequence": 0, "release": "v1"}`, `"sequence" is missing`},
 		{"no time", `{"channel": "stable", "sequence": 1, "release": "v1", "manifest": "` + sumA + `"}`, `"time" is missing`},
 		{"a Git id", `{` + least + sumA[:40] + `"}`, `"manifest" must be the SHA-256`},
+		{"a Git id for the floor", `{` + least + sumA + `", "floor_manifest": "` + sumA[:40] + `"}`, `"floor_manifest" must be the SHA-256`},
 		{"101 %", `{` + least + sumA + `", "rollout": 101}`, `"rollout" must be a percentage`},
 		{"a text as rollout", `{` + least + sumA + `", "rollout": "25%"}`, `"rollout" must be a number`},
 		{"no label", `{` + least + sumA + `", "waves": ["lab"]}`, `"lab" is not of the form site=lab`},

@@ -32,6 +32,7 @@ type Orders struct {
 	Forever  bool   // no NotAfter, and there was one
 	Back     bool   // devices may go back to the release
 	Halt     string // why nobody is to take it; "" lets it go on
+	Number   uint64 // the sequence, where the channel is made anew; 0 is the next one
 	Sign     Sign   // nil leaves it without a .sig
 	Key      []byte // for the HMAC within; nil for none
 }
@@ -66,7 +67,7 @@ func (f Folder) SetChannel(ctx context.Context, p *Published, o *Orders) (before
 		if before.Release == p.Version {
 			*c = *before
 		} else {
-			c.Window, c.Floor, c.NotAfter, c.Highest = before.Window, before.Floor, before.NotAfter, before.Highest
+			c.Window, c.Floor, c.FloorManifest, c.NotAfter, c.Highest = before.Window, before.Floor, before.FloorManifest, before.NotAfter, before.Highest
 		}
 		c.Sequence = before.Sequence
 	}
@@ -74,7 +75,12 @@ func (f Folder) SetChannel(ctx context.Context, p *Published, o *Orders) (before
 		return before, nil, err
 	}
 	c.Name, c.Release, c.Manifest, c.Product, c.Time = o.Name, p.Version, p.Manifest, p.Product, f.now().UTC().Truncate(time.Second)
-	c.Sequence++
+	if c.Sequence++; o.Number > 0 {
+		if o.Number < c.Sequence {
+			return before, nil, usage("the channel "+o.Name+" had the number "+strconv.FormatUint(c.Sequence-1, 10)+" already", "give a higher one, or none")
+		}
+		c.Sequence = o.Number
+	}
 	if err := f.wayThere(c, before, o); err != nil {
 		return before, nil, err
 	}
@@ -136,7 +142,7 @@ func (o *Orders) apply(c *manifest.Channel) (err error) {
 	switch o.Floor {
 	case "":
 	case None:
-		c.Floor = ""
+		c.Floor, c.FloorManifest = "", ""
 	default:
 		c.Floor = o.Floor
 	}
@@ -167,6 +173,9 @@ func (f Folder) wayThere(c, before *manifest.Channel, o *Orders) error {
 		name, release, err := f.release(version)
 		if err != nil {
 			return err
+		}
+		if version == c.Floor {
+			c.FloorManifest = sumOf(release.body)
 		}
 		_, unsigned := os.Stat(name + web.Suffix)
 		switch {

@@ -394,7 +394,7 @@ func TestChannels(t *testing.T) {
 	}
 	later := now.Add(48 * time.Hour)
 	step("a part", "v1.1.0", publish.Orders{Rollout: "25%", Floor: "v1.0.0", Window: "02:00-04:00", NotAfter: later}, func(c *manifest.Channel) {
-		c.Rollout, c.Floor, c.Window, c.NotAfter = 25, "v1.0.0", godwit.Window{From: 120, To: 240}, later
+		c.Rollout, c.Floor, c.FloorManifest, c.Window, c.NotAfter = 25, "v1.0.0", releases["v1.0.0"].Manifest, godwit.Window{From: 120, To: 240}, later
 	})
 	step("what is not given stays", "v1.1.0", publish.Orders{Waves: []string{"site=lab"}, Rollout: "50"}, func(c *manifest.Channel) {
 		c.Rollout, c.Waves = 50, []godwit.Label{{Key: "site", Value: "lab"}}
@@ -404,11 +404,13 @@ func TestChannels(t *testing.T) {
 		c.Rollout, c.Waves = 0, []godwit.Label{{Key: "site", Value: "lab"}}
 	})
 	step("values go", "v1.2.0", publish.Orders{Waves: []string{"none"}, Window: "none", Floor: "none", Forever: true}, func(c *manifest.Channel) {
-		c.Rollout, c.Waves, c.Window, c.Floor, c.NotAfter = 100, nil, godwit.Window{}, "", time.Time{}
+		c.Rollout, c.Waves, c.Window, c.Floor, c.FloorManifest, c.NotAfter = 100, nil, godwit.Window{}, "", "", time.Time{}
 	})
 	step("halted", "v1.2.0", publish.Orders{Halt: "loud"}, func(c *manifest.Channel) { c.Halt = "loud" })
 	step("and on", "v1.2.0", publish.Orders{}, func(c *manifest.Channel) { c.Halt = "" })
 	step("0 %", "v1.2.0", publish.Orders{Rollout: "0%"}, func(c *manifest.Channel) { c.Rollout, c.Halt = 0, manifest.HaltZero })
+	refuse("a number that was there", "v1.2.0", godwit.CodeUsage, publish.Orders{Number: 9})
+	step("a number far ahead", "v1.2.0", publish.Orders{Number: 42}, func(c *manifest.Channel) { c.Sequence = 42 })
 	step("100 %", "v1.2.0", publish.Orders{Rollout: "100%"}, func(c *manifest.Channel) { c.Rollout, c.Halt = 100, "" })
 	refuse("back", "v1.0.0", godwit.CodeRefused, publish.Orders{})
 	step("back, said so", "v1.0.0", publish.Orders{Back: true, Rollout: "10%"}, func(c *manifest.Channel) { c.RollbackTo, c.Rollout = "v1.0.0", 10 })

@@ -243,6 +243,7 @@ func (c *command) publishVerb() verb {
 			f.StringVar(&ch.Floor, "floor", "", "`VERSION`; older devices install this one first")
 			f.BoolVar(&ch.Back, "rollback", false, "devices that have a higher version go back to this one")
 			f.StringVar(&ch.Halt, "halt", "", "`TEXT`; no device takes the release, and why; the channel goes on when it is set again")
+			f.Uint64Var(&ch.Number, "number", 0, "`NUMBER`; of the channel's state, where it is made anew and devices have seen higher ones (default: the next)")
 			o.flags(f)
 		},
 		run: func(ctx context.Context, _ string) error {
@@ -288,7 +289,7 @@ func (c *command) publish(ctx context.Context, o *contents, ch *publish.Orders, 
 		return usageText("say where to: --out FOLDER, or --assets FOLDER", "publish")
 	case out == "" && (ch.Name != "" || r.Tree == nil):
 		return usageText("--assets needs --rev or --from, and has no channel", "publish")
-	case ch.Name == "" && (ch.Rollout+ch.Window+ch.Floor+ch.Halt != "" || len(ch.Waves) > 0 || ch.Back):
+	case ch.Name == "" && (ch.Rollout+ch.Window+ch.Floor+ch.Halt != "" || len(ch.Waves) > 0 || ch.Back || ch.Number > 0):
 		return usageText("how a release goes out is for a channel: give --channel NAME", "publish")
 	case r.Head.Version == "":
 		return usageText("give the release a version: --version, or --rev with a tag", "publish")
