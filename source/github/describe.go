@@ -12,18 +12,37 @@ import (
 )
 
 // Describe gives the listing of an admitted release: the files of its manifest,
-// or the tree of its commit.
-func (s *Source) Describe(ctx context.Context, v godwit.Verified, have []string) (godwit.Described, error) {
-	d := godwit.Described{Verified: v}
-	if v.Statement.Form == godwit.FileStatement {
+// or the tree of its commit. Of a release that was installed before, which comes
+// without a statement and with its time, nothing is asked until its listing is
+// ranged over: Fetch does without.
+func (s *Source) Describe(ctx context.Context, v godwit.Verified, have []string) (d godwit.Described, err error) {
+	d.Verified = v
+	switch {
+	case v.Statement.Form == godwit.FileStatement:
 		d.Listing = manifest.Entries(v.Statement.Body, v.Statement.Size, s.manifestLimits())
-		return d, nil
+	case v.Statement.Form == godwit.NoStatement && !v.Time.IsZero():
+		d.Listing = func(yield func(godwit.Entry, error) bool) {
+			v := v
+			l, err := s.treeOf(ctx, &v)
+			if err != nil {
+				yield(godwit.Entry{}, err)
+				return
+			}
+			l(yield)
+		}
+	default:
+		d.Listing, err = s.treeOf(ctx, &d.Verified)
 	}
+	return d, err
+}
+
+// treeOf gives the tree of a release, and fills in its time.
+func (s *Source) treeOf(ctx context.Context, v *godwit.Verified) (godwit.Listing, error) {
 	root := v.Tree
 	if root == "" || v.Time.IsZero() {
 		f, when, err := s.askCommit(ctx, v.Commit)
-		if d.Time.IsZero() {
-			d.Time = when
+		if v.Time.IsZero() {
+			v.Time = when
 		}
 		switch {
 		case err != nil:
@@ -36,12 +55,10 @@ func (s *Source) Describe(ctx context.Context, v godwit.Verified, have []string)
 			root = f["tree.sha"]
 		}
 		if err != nil {
-			return d, err
+			return nil, err
 		}
 	}
-	var err error
-	d.Listing, err = s.listTree(ctx, root)
-	return d, err
+	return s.listTree(ctx, root)
 }
 
 func (s *Source) manifestLimits() manifest.Limits {

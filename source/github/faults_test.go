@@ -235,7 +235,7 @@ func TestLies(t *testing.T) {
 					t.Errorf("%s is %q", d, b)
 				}
 			}
-			w.host.Wrap = nil
+			w.host.Front(nil)
 			if c.code == "" {
 				return
 			}
@@ -288,20 +288,20 @@ func TestHugeAnswers(t *testing.T) {
 func TestCut(t *testing.T) {
 	w := released(t, GitHub)
 	cuts := map[string]int{}
-	w.host.Wrap = func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+	w.host.Front(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
 		key := r.URL.Path
 		if cuts[key]++; cuts[key] < 3 {
 			next.ServeHTTP(&cutter{rw, 10}, r)
 			panic(http.ErrAbortHandler)
 		}
 		next.ServeHTTP(rw, r)
-	}
+	})
 	if d, err := w.update(); err != nil || len(w.tree(d.Listing)) != 3 {
 		t.Fatal(err)
 	}
-	w.host.Wrap = func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+	w.host.Front(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
 		next.ServeHTTP(&cutter{rw, 10}, r)
-	}
+	})
 	clear(w.device)
 	w.forget()
 	_, err := w.update()
@@ -337,7 +337,7 @@ func TestResume(t *testing.T) {
 			part = "/raw"
 		}
 		cut := func(n int) {
-			w.host.Wrap = func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+			w.host.Front(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
 				if strings.Contains(r.URL.Path, part) && len(rw.Header()) == 0 {
 					if r.Header.Get("Range") != "" {
 						panic(http.ErrAbortHandler)
@@ -346,12 +346,12 @@ func TestResume(t *testing.T) {
 					return
 				}
 				next.ServeHTTP(rw, r)
-			}
+			})
 		}
 		cut(600_000)
 		_, err := w.update()
 		wantCode(t, err, godwit.CodeNetwork)
-		w.host.Wrap = nil
+		w.host.Front(nil)
 		w.host.Requests()
 		if _, err := w.update(); err != nil {
 			t.Fatal(kind, err)
@@ -388,7 +388,7 @@ func TestResume(t *testing.T) {
 		b, _ := os.ReadFile(left[0])
 		b[1000] ^= 1
 		os.WriteFile(left[0], b, 0o600)
-		w.host.Wrap = nil
+		w.host.Front(nil)
 		if _, err := w.update(); err != nil {
 			t.Error(kind, err)
 		}
@@ -418,7 +418,7 @@ func TestNoRanges(t *testing.T) {
 	w.git("tag", "v1.0.0")
 	w.host.Publish(fake.Release{Tag: "v1.0.0"})
 	cut := true
-	w.host.Wrap = func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+	w.host.Front(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
 		if strings.Contains(r.URL.Path, "/big") {
 			r.Header.Del("Range")
 			if cut {
@@ -426,7 +426,7 @@ func TestNoRanges(t *testing.T) {
 			}
 		}
 		next.ServeHTTP(rw, r)
-	}
+	})
 	_, err := w.update()
 	wantCode(t, err, godwit.CodeNetwork)
 	cut = false

@@ -167,3 +167,45 @@ func TestHostileHost(t *testing.T) {
 		})
 	}
 }
+
+// TestRepair: what was installed by a manifest comes again without one, and
+// without a list of all files.
+func TestRepair(t *testing.T) {
+	for _, kind := range kinds {
+		o := newOffice(t, kind)
+		o.manifest("alice", "v1.0.0", "v1.0.0", func(b []byte) []byte { return b })
+		d, err := o.install()
+		if err != nil {
+			t.Fatal(kind, err)
+		}
+		var want []godwit.Entry
+		for e := range d.Listing {
+			want = append(want, e)
+		}
+		clear(o.device)
+		o.host.Delete("v1.0.0")
+		o.cfg.Limits.TreeFiles = 1
+		o.paths()
+		s := o.open()
+		again, err := s.Describe(t.Context(), godwit.Verified{Release: godwit.Release{Tip: d.Tip, Version: d.Version}, Time: d.Time}, nil)
+		if err != nil || len(o.paths()) != 0 {
+			t.Fatal(kind, err)
+		}
+		err = s.Fetch(t.Context(), again, func(yield func(godwit.Entry, error) bool) {
+			for _, e := range want {
+				if !yield(e, nil) {
+					return
+				}
+			}
+		}, o.device)
+		if err != nil || len(o.device) != len(want) || len(want) == 0 {
+			t.Errorf("%s: %d files, %v", kind, len(o.device), err)
+		}
+		for _, err = range again.Listing {
+			break
+		}
+		if err == nil {
+			t.Errorf("%s: a list of more files than allowed", kind)
+		}
+	}
+}

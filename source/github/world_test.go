@@ -278,18 +278,18 @@ func body(t *testing.T, s godwit.Statement) string {
 
 // before lets fn answer requests whose path has a part, instead of the host.
 func (w *world) before(part string, fn http.HandlerFunc) {
-	w.host.Wrap = func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+	w.host.Front(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
 		if strings.Contains(r.URL.RequestURI(), part) {
 			fn(rw, r)
 		} else {
 			next.ServeHTTP(rw, r)
 		}
-	}
+	})
 }
 
 // lie replaces a text in the host's answers to requests whose path has a part.
 func (w *world) lie(part, old, new string) {
-	w.host.Wrap = func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+	w.host.Front(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
 		if !strings.Contains(r.URL.RequestURI(), part) {
 			next.ServeHTTP(rw, r)
 			return
@@ -303,7 +303,7 @@ func (w *world) lie(part, old, new string) {
 		rw.Header().Set("Content-Length", fmt.Sprint(len(b)))
 		rw.WriteHeader(rec.Code)
 		rw.Write(b)
-	}
+	})
 }
 
 // answer gives a fixed answer to requests whose path has a part.

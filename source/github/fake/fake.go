@@ -50,10 +50,9 @@ type Host struct {
 	OldNames   []string  // OWNER/REPO that lead to the repository
 	Direct     bool      // attached files are answered by the API itself
 	Disorder   bool      // GitLab: list in reverse order
-	// Wrap stands in front of every request, for faults.
-	Wrap func(w http.ResponseWriter, r *http.Request, next http.Handler)
 
 	mu       sync.Mutex
+	front    func(w http.ResponseWriter, r *http.Request, next http.Handler)
 	used     int
 	releases []*Release // the newest last
 	requests []Request
@@ -227,6 +226,13 @@ func (h *Host) SetUsed(n int) {
 	h.used = n
 }
 
+// Front puts fn in front of every request, for faults; nil takes it away.
+func (h *Host) Front(fn func(w http.ResponseWriter, r *http.Request, next http.Handler)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.front = fn
+}
+
 // see writes down a request and its answer.
 func (h *Host) see(server string, w http.ResponseWriter, r *http.Request, next http.HandlerFunc) {
 	rec := &recorder{ResponseWriter: w, status: 200}
@@ -237,8 +243,11 @@ func (h *Host) see(server string, w http.ResponseWriter, r *http.Request, next h
 		h.requests = append(h.requests, q)
 		h.mu.Unlock()
 	}()
-	if h.Wrap != nil {
-		h.Wrap(rec, r, next)
+	h.mu.Lock()
+	front := h.front
+	h.mu.Unlock()
+	if front != nil {
+		front(rec, r, next)
 	} else {
 		next(rec, r)
 	}
