@@ -7,8 +7,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/godwit-ota/godwit"
-	"github.com/godwit-ota/godwit/config"
 	"github.com/godwit-ota/godwit/engine"
+	"github.com/godwit-ota/godwit/internal/device"
 	"github.com/godwit-ota/godwit/internal/jsontext"
 	"github.com/godwit-ota/godwit/internal/term"
 	"github.com/godwit-ota/godwit/plan"
@@ -22,22 +22,27 @@ func (c *command) deviceVerbs() []verb {
 
 // withDevice opens the device that the configuration describes and gives it to
 // fn.
-func (c *command) withDevice(fn func(*config.Config, *device) error) error {
+func (c *command) withDevice(fn func(*device.Device) error) error {
 	cfg, err := c.loadConfig()
 	if err != nil {
 		return err
 	}
-	d, err := c.open(cfg)
+	d, err := device.Open(cfg, c.device())
 	if err != nil {
 		return err
 	}
-	defer d.close()
-	return fn(cfg, d)
+	defer d.Close()
+	return fn(d)
+}
+
+// device is what a device needs beside its configuration.
+func (c *command) device() device.Options {
+	return device.Options{Getenv: c.getenv, UserAgent: "godwit/" + Version, Events: c.printer().Event}
 }
 
 // withEngine is withDevice for those that need no more than its engine.
 func (c *command) withEngine(fn func(*engine.Engine) error) error {
-	return c.withDevice(func(_ *config.Config, d *device) error { return fn(d.engine) })
+	return c.withDevice(func(d *device.Device) error { return fn(d.Engine) })
 }
 
 // versionFields is a version as JSON: nil for none.
@@ -229,34 +234,17 @@ func (c *command) updateVerb() verb {
 			f.BoolVar(&opt.Forget, "forget", false, "let go of what this device remembers: the highest version, the channel's number and the keys that releases brought; the checks begin anew with the configuration's keys")
 		},
 		run: func(ctx context.Context, _ string) error {
-			return c.withDevice(func(cfg *config.Config, d *device) error {
-				r, err := d.update(ctx, cfg, opt)
+			return c.withDevice(func(d *device.Device) error {
+				r, err := d.Update(ctx, opt)
 				if err == nil && opt.DryRun && r.Plan != nil {
 					if err := c.printer().Plan(r.Plan, title(r.From), title(r.To)); err != nil {
 						return err
 					}
 				}
-				if !opt.DryRun {
-					err = d.leaveError(cfg.Tree.ErrorFile, err)
-				}
 				return c.result("update", r, err)
 			})
 		},
 	}
-}
-
-// update is the engine's, with what only the configuration knows of.
-func (d *device) update(ctx context.Context, cfg *config.Config, opt engine.UpdateOptions) (engine.Result, error) {
-	if need, free := int64(cfg.Limits.RequireFree), d.store.Free(); free >= 0 && free < need {
-		return engine.Result{}, godwit.Fail(godwit.CodeDiskFull, nil, "the disk has "+plan.Bytes(free)+" free, and limits.require_free asks for "+plan.Bytes(need),
-			"free some space, or lower limits.require_free")
-	}
-	r, err := d.engine.Update(ctx, opt)
-	if err == nil && r.Outcome == engine.UpToDate && cfg.Source.Force {
-		opt.Force = true
-		return d.engine.Update(ctx, opt)
-	}
-	return r, err
 }
 
 func (c *command) confirmVerb() verb {
@@ -271,13 +259,13 @@ func (c *command) confirmVerb() verb {
 			f.BoolVarP(&wait, "wait", "w", false, "run the health check and let it decide")
 		},
 		run: func(ctx context.Context, _ string) error {
-			return c.withDevice(func(cfg *config.Config, d *device) error {
-				do := d.engine.Confirm
+			return c.withDevice(func(d *device.Device) error {
+				do := d.Engine.Confirm
 				if wait {
-					do = d.engine.Watch
+					do = d.Engine.Watch
 				}
 				r, err := do(ctx)
-				return c.result("confirm", r, d.leaveFailure(cfg.Tree.ErrorFile, err))
+				return c.result("confirm", r, d.Ended(err))
 			})
 		},
 	}
@@ -285,9 +273,9 @@ func (c *command) confirmVerb() verb {
 
 func (c *command) simpleVerb(v verb, name string, do func(*engine.Engine, context.Context) (engine.Result, error)) verb {
 	v.run = func(ctx context.Context, _ string) error {
-		return c.withDevice(func(cfg *config.Config, d *device) error {
-			r, err := do(d.engine, ctx)
-			return c.result(name, r, d.leaveFailure(cfg.Tree.ErrorFile, err))
+		return c.withDevice(func(d *device.Device) error {
+			r, err := do(d.Engine, ctx)
+			return c.result(name, r, d.Ended(err))
 		})
 	}
 	return v

@@ -15,6 +15,7 @@ import (
 
 	"github.com/godwit-ota/godwit"
 	"github.com/godwit-ota/godwit/config"
+	"github.com/godwit-ota/godwit/internal/device"
 	"github.com/godwit-ota/godwit/internal/jsontext"
 	"github.com/godwit-ota/godwit/internal/term"
 )
@@ -130,14 +131,7 @@ func (c *command) init(ctx context.Context, f initFlags) error {
 	}
 	p := c.printer()
 	if f.check {
-		s, err := c.probe(cfg)
-		if s != nil {
-			defer s.Close()
-		}
-		if err != nil {
-			return err
-		}
-		tip, err := s.Tip(ctx)
+		tip, err := device.Ask(ctx, cfg, c.device())
 		if err != nil {
 			return err
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/godwit-ota/godwit/author"
 	"github.com/godwit-ota/godwit/config"
 	"github.com/godwit-ota/godwit/gate"
+	"github.com/godwit-ota/godwit/internal/device"
 	"github.com/godwit-ota/godwit/internal/jsontext"
 	"github.com/godwit-ota/godwit/source/dir"
 	"github.com/godwit-ota/godwit/source/web"
@@ -33,7 +34,7 @@ type judge struct {
 // judge holds a release or a channel against the checks of a device that
 // remembers nothing.
 func (c *command) judge(ctx context.Context, target string, j judge) error {
-	t := trust.Config{Mode: trust.Signed, Allowed: listFile(config.Path(j.allowed)), Revoked: listFile(config.Path(j.revoked))}
+	t := trust.Config{Mode: trust.Signed, Allowed: device.KeyList(config.Path(j.allowed)), Revoked: device.KeyList(config.Path(j.revoked))}
 	if j.allowed == "" {
 		if j.revoked != "" {
 			return usageText("--revoked-keys goes with --allowed-signers", "verify")
@@ -42,7 +43,7 @@ func (c *command) judge(ctx context.Context, target string, j judge) error {
 		if err != nil {
 			return err
 		}
-		if t, err = c.trustConfig(cfg); err != nil {
+		if t, err = device.Trust(cfg, c.getenv); err != nil {
 			return err
 		}
 	} else if j.product == "" {

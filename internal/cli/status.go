@@ -13,9 +13,9 @@ import (
 	"github.com/godwit-ota/godwit"
 	"github.com/godwit-ota/godwit/config"
 	"github.com/godwit-ota/godwit/engine"
+	"github.com/godwit-ota/godwit/internal/device"
 	"github.com/godwit-ota/godwit/internal/jsontext"
 	"github.com/godwit-ota/godwit/internal/term"
-	"github.com/godwit-ota/godwit/source/github"
 	"github.com/godwit-ota/godwit/store"
 )
 
@@ -67,24 +67,15 @@ func (c *command) status(cfg *config.Config) (s report, err error) {
 		s.Status = engine.Status{Layout: store.Layout(cfg.Tree.Layout), Policy: cfg.Trust.Mode, Settled: true}
 		return s, nil
 	}
-	d, err := c.open(cfg)
+	d, err := device.Open(cfg, c.device())
 	if err != nil {
 		return s, err
 	}
-	defer d.close()
-	if s.Status, err = d.engine.Status(); err != nil {
+	defer d.Close()
+	if s.Status, err = d.Engine.Status(); err != nil {
 		return s, err
 	}
-	switch cfg.Source.Type {
-	case "git", "web":
-	default:
-		// Opening it asks nobody; without its secrets there is just less to say.
-		if src, err := d.source.get(); err == nil {
-			if r, ok := src.(*github.Source); ok {
-				s.quota = quota(r.RateLimit())
-			}
-		}
-	}
+	s.quota = quota(d.RateLimit())
 	return s, nil
 }
 

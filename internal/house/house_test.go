@@ -58,14 +58,16 @@ var floors = map[string]int{
 	"author":        4,
 	"publish":       4,
 
-	"internal/cli":  5,
-	"internal/demo": 5,
+	"internal/device": 5,
+	"internal/demo":   5,
 
-	"cmd/godwit": 6,
+	"internal/cli": 6,
+
+	"cmd/godwit": 7,
 
 	// Proofs use everything and nothing else uses them.
 	"proof/powercut/wire": 1,
-	"proof/...":           7,
+	"proof/...":           8,
 }
 
 // small is the set that is meant to run on microcontrollers as well.

@@ -1,4 +1,4 @@
-package cli
+package device
 
 import (
 	"context"
@@ -28,7 +28,7 @@ import (
 // secrets are what the host is shown.
 type secrets struct{ token, password, bearer string }
 
-func (c *command) secrets(s config.Source) (v secrets, err error) {
+func (o Options) secrets(s config.Source) (v secrets, err error) {
 	for _, secret := range []struct {
 		from config.Secret
 		to   *string
@@ -36,23 +36,17 @@ func (c *command) secrets(s config.Source) (v secrets, err error) {
 		if secret.from.IsZero() {
 			continue
 		}
-		if *secret.to, err = secret.from.Value(c.getenv); err != nil {
+		if *secret.to, err = secret.from.Value(o.Getenv); err != nil {
 			return v, err
 		}
 	}
 	return v, nil
 }
 
-func userAgent(s config.Source) string {
-	if s.UserAgent == "" {
-		return "godwit/" + Version
-	}
-	return s.UserAgent
-}
-
 // An opener makes the source that a configuration describes.
 type opener struct {
 	cfg    *config.Config
+	agent  string
 	fs     vfs.FS
 	folder string // of fs, for the source's own use
 	rules  plan.Rules
@@ -61,25 +55,28 @@ type opener struct {
 	secrets
 }
 
-// openSource makes the source whose cache lies in folder of fsys. Nothing is
+// source makes the source whose cache lies in folder of fsys. Nothing is
 // asked of the network yet.
-func (c *command) openSource(cfg *config.Config, fsys vfs.FS, folder string, rules plan.Rules, clk *clock, events godwit.Events) (openSource, error) {
-	o := opener{cfg: cfg, fs: fsys, folder: folder, rules: rules, clock: clk, events: events}
+func (o Options) source(cfg *config.Config, fsys vfs.FS, folder string, rules plan.Rules, clk *clock, events godwit.Events) (source, error) {
+	p := opener{cfg: cfg, agent: cfg.Source.UserAgent, fs: fsys, folder: folder, rules: rules, clock: clk, events: events}
+	if p.agent == "" {
+		p.agent = o.UserAgent
+	}
 	var err error
-	if o.secrets, err = c.secrets(cfg.Source); err != nil {
+	if p.secrets, err = o.secrets(cfg.Source); err != nil {
 		return nil, err
 	}
 	switch cfg.Source.Type {
 	case "git":
-		return noNil(o.git())
+		return noNil(p.git())
 	case "web":
-		return noNil(o.web())
+		return noNil(p.web())
 	}
-	return noNil(o.forge())
+	return noNil(p.forge())
 }
 
 // noNil keeps a nil pointer from becoming an interface that is not nil.
-func noNil[S openSource](s S, err error) (openSource, error) {
+func noNil[S source](s S, err error) (source, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +97,7 @@ func (o opener) git() (*git.Source, error) {
 		Remote: wire.Config{
 			URL: s.URL, Username: s.Username, Header: s.Headers, Token: o.token, Password: o.password, Bearer: o.bearer,
 			SSHKey: string(s.SSHKey), KnownHosts: string(s.KnownHosts), HostKey: s.HostKey,
-			CAFile: string(s.CAFile), Proxy: s.Proxy, UserAgent: userAgent(s),
+			CAFile: string(s.CAFile), Proxy: s.Proxy, UserAgent: o.agent,
 			ConnectTimeout: s.ConnectTimeout, IdleTimeout: s.Timeout, Attempts: s.Retries, Backoff: s.Backoff,
 			OnDate: o.clock.saw, Events: o.events,
 		},
@@ -116,7 +113,7 @@ func (o opener) client() webclient.Config {
 	s := o.cfg.Source
 	return webclient.Config{
 		Network:   webclient.Network{CAFile: string(s.CAFile), Proxy: s.Proxy, ConnectTimeout: s.ConnectTimeout, IdleTimeout: s.Timeout},
-		UserAgent: userAgent(s), Attempts: s.Retries, Backoff: s.Backoff, MaxBackoff: s.MaxBackoff,
+		UserAgent: o.agent, Attempts: s.Retries, Backoff: s.Backoff, MaxBackoff: s.MaxBackoff,
 		OnDate: o.clock.saw, Events: o.events,
 	}
 }
@@ -268,34 +265,22 @@ func (c *clock) now() time.Time {
 	return now
 }
 
-// probe makes a source that leaves nothing behind, to see whether it answers.
-func (c *command) probe(cfg *config.Config) (openSource, error) {
+// Ask asks the source what the device should run, and leaves nothing behind.
+func Ask(ctx context.Context, cfg *config.Config, o Options) (godwit.Tip, error) {
 	dir, err := os.MkdirTemp("", "godwit-*")
 	if err != nil {
-		return nil, err
+		return godwit.Tip{}, err
 	}
+	defer os.RemoveAll(dir)
 	fsys, err := vfs.OS(dir)
 	if err != nil {
-		os.Remove(dir)
-		return nil, err
+		return godwit.Tip{}, err
 	}
-	s, err := c.openSource(cfg, fsys, "git", plan.Rules{}, &clock{}, c.printer().Event)
+	defer fsys.Close()
+	s, err := o.source(cfg, fsys, "git", plan.Rules{}, &clock{}, o.Events)
 	if err != nil {
-		s = nil
+		return godwit.Tip{}, err
 	}
-	return probed{s, fsys, dir}, err
-}
-
-type probed struct {
-	openSource
-	fs  *vfs.OSFS
-	dir string
-}
-
-func (p probed) Close() error {
-	if p.openSource != nil {
-		p.openSource.Close()
-	}
-	p.fs.Close()
-	return os.RemoveAll(p.dir)
+	defer s.Close()
+	return s.Tip(ctx)
 }

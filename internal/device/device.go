@@ -1,4 +1,11 @@
-package cli
+// Package device puts a device together from its configuration: the source of
+// its releases, the gate that judges them, the store, the application, and the
+// engine that works with them all. What it does is the engine's business; this
+// package decides nothing but which part a key of the configuration means.
+//
+// Invariant: nothing outside tree.root is changed, and neither the network nor a
+// secret is asked for before something needs it.
+package device
 
 import (
 	"context"
@@ -20,29 +27,40 @@ import (
 	"github.com/godwit-ota/godwit/engine"
 	"github.com/godwit-ota/godwit/gate"
 	"github.com/godwit-ota/godwit/plan"
+	"github.com/godwit-ota/godwit/source/github"
 	"github.com/godwit-ota/godwit/store"
 	"github.com/godwit-ota/godwit/trust"
 	"github.com/godwit-ota/godwit/trust/sshsig"
 	"github.com/godwit-ota/godwit/vfs"
 )
 
-// A device is a tree with everything that works on it.
-type device struct {
-	root   string
+// Options are what does not stand in the configuration.
+type Options struct {
+	Getenv    func(string) string // for secrets
+	UserAgent string              // unless the configuration has one
+	Events    godwit.Events
+}
+
+// A Device is a tree with everything that works on it.
+type Device struct {
+	Root   string // absolute
+	Engine *engine.Engine
+
+	cfg    *config.Config
 	fs     *vfs.OSFS
 	store  *store.Store
 	source *lateSource
-	engine *engine.Engine
 }
 
-func (d *device) close() {
+// Close ends what was opened.
+func (d *Device) Close() {
 	d.source.close()
 	d.fs.Close()
 }
 
-// open wires the parts together. It makes tree.root when it is missing, and
-// connects to nothing.
-func (c *command) open(cfg *config.Config) (*device, error) {
+// Open makes the device that cfg describes. It makes tree.root when it is
+// missing, and connects to nothing.
+func Open(cfg *config.Config, o Options) (*Device, error) {
 	root, err := filepath.Abs(string(cfg.Tree.Root))
 	if err != nil {
 		return nil, err
@@ -54,31 +72,30 @@ func (c *command) open(cfg *config.Config) (*device, error) {
 	if err != nil {
 		return nil, rootError(err, "tree.root cannot be opened")
 	}
-	events := godwit.Events(c.printer().Event)
 	st, err := store.Open(fsys, store.Options{
 		State: cfg.Tree.State, Layout: store.Layout(cfg.Tree.Layout), Keep: cfg.Tree.Keep, Shared: cfg.Tree.Shared,
-		Reserve: int64(cfg.Limits.MinFree), Events: events,
+		Reserve: int64(cfg.Limits.MinFree), Events: o.Events,
 	})
 	if err != nil {
 		fsys.Close()
 		return nil, err
 	}
-	d := &device{root: root, fs: fsys, store: st}
+	d := &Device{Root: root, cfg: cfg, fs: fsys, store: st}
 	rules := plan.Rules{Allow: cfg.Tree.Allow, Ignore: cfg.Tree.Ignore, Delete: cfg.Tree.Delete, Shared: cfg.Tree.Shared, Symlinks: cfg.Tree.Symlinks}
 	if cfg.Source.LFS {
 		rules.Variant = "lfs"
 	}
-	m := &meter{events: events, off: cfg.Source.LFS} // LFS objects come one by one, with their sizes
+	m := &meter{events: o.Events, off: cfg.Source.LFS} // LFS objects come one by one, with their sizes
 	clk := &clock{}
-	d.source = &lateSource{meter: m, limits: cfg.Limits, open: func() (openSource, error) {
-		return c.openSource(cfg, fsys, st.StateFolder()+"/git", rules, clk, m.event)
+	d.source = &lateSource{meter: m, limits: cfg.Limits, open: func() (source, error) {
+		return o.source(cfg, fsys, st.StateFolder()+"/git", rules, clk, m.event)
 	}}
 	tree := root
 	if st.Layout() == store.Slots {
 		tree = filepath.Join(root, store.Current)
 	}
-	d.engine = engine.New(engine.Config{
-		Store: st, Source: d.source, Gate: c.gate(cfg, st, clk), Now: clk.now, Device: thisDevice(cfg.Device), Rules: rules,
+	d.Engine = engine.New(engine.Config{
+		Store: st, Source: d.source, Gate: o.gate(cfg, st, clk), Now: clk.now, Device: thisDevice(cfg.Device), Rules: rules,
 		App: app.New(app.Config{
 			Root: root, Tree: tree,
 			PreSwitch: cfg.Hooks.PreSwitch, PostSwitch: cfg.Hooks.PostSwitch, PostRollback: cfg.Hooks.PostRollback,
@@ -92,9 +109,48 @@ func (c *command) open(cfg *config.Config) (*device, error) {
 			MaxDepth: cfg.Limits.MaxDepth, MinFree: int64(cfg.Limits.MinFree)},
 		Trial:  engine.Trial{Within: cfg.Confirm.Within, Boots: cfg.Confirm.Boots, ByConfirm: cfg.Confirm.Application},
 		Boot:   thisBoot,
-		Events: events,
+		Events: o.Events,
 	})
 	return d, nil
+}
+
+// Update is the engine's, with what only the configuration knows of, and the
+// error file (tree.error_file), which says how it ended.
+func (d *Device) Update(ctx context.Context, opt engine.UpdateOptions) (engine.Result, error) {
+	r, err := d.update(ctx, opt)
+	if !opt.DryRun {
+		err = d.leaveError(err)
+	}
+	return r, err
+}
+
+func (d *Device) update(ctx context.Context, opt engine.UpdateOptions) (engine.Result, error) {
+	if need, free := int64(d.cfg.Limits.RequireFree), d.store.Free(); free >= 0 && free < need {
+		return engine.Result{}, godwit.Fail(godwit.CodeDiskFull, nil, "the disk has "+plan.Bytes(free)+" free, and limits.require_free asks for "+plan.Bytes(need),
+			"free some space, or lower limits.require_free")
+	}
+	r, err := d.Engine.Update(ctx, opt)
+	if err == nil && r.Outcome == engine.UpToDate && d.cfg.Source.Force {
+		opt.Force = true
+		return d.Engine.Update(ctx, opt)
+	}
+	return r, err
+}
+
+// RateLimit is what the host said last about how often it may be asked. limit is
+// 0 if it never said anything. Nobody is asked for it.
+func (d *Device) RateLimit() (limit, remaining int, reset time.Time) {
+	switch d.cfg.Source.Type {
+	case "git", "web":
+		return 0, 0, time.Time{}
+	}
+	// Without the source's secrets there is just less to say.
+	if src, err := d.source.get(); err == nil {
+		if r, ok := src.(*github.Source); ok {
+			return r.RateLimit()
+		}
+	}
+	return 0, 0, time.Time{}
 }
 
 func rootError(err error, text string) error {
@@ -146,9 +202,9 @@ type lateGate struct {
 	gate   *trust.Gate
 }
 
-func (c *command) gate(cfg *config.Config, st *store.Store, clk *clock) *lateGate {
+func (o Options) gate(cfg *config.Config, st *store.Store, clk *clock) *lateGate {
 	return &lateGate{policy: cfg.Trust.Mode, open: func() (*trust.Gate, error) {
-		t, err := c.trustConfig(cfg)
+		t, err := Trust(cfg, o.Getenv)
 		if err != nil {
 			return nil, err
 		}
@@ -157,11 +213,11 @@ func (c *command) gate(cfg *config.Config, st *store.Store, clk *clock) *lateGat
 	}}
 }
 
-// trustConfig is what the configuration says of trust, secret included.
-func (c *command) trustConfig(cfg *config.Config) (trust.Config, error) {
+// Trust is what the configuration says of trust, secret included.
+func Trust(cfg *config.Config, getenv func(string) string) (trust.Config, error) {
 	t := trust.Config{
 		Mode: trust.Mode(cfg.Trust.Mode), Product: cfg.Trust.Product, Threshold: cfg.Trust.Threshold,
-		Allowed: listFile(cfg.Trust.AllowedSigners), Revoked: listFile(cfg.Trust.RevokedKeys),
+		Allowed: KeyList(cfg.Trust.AllowedSigners), Revoked: KeyList(cfg.Trust.RevokedKeys),
 		Channel: cfg.Source.Channel,
 	}
 	if t.Mode == trust.None {
@@ -170,13 +226,13 @@ func (c *command) trustConfig(cfg *config.Config) (trust.Config, error) {
 	if cfg.Trust.Key.IsZero() {
 		return t, nil
 	}
-	key, err := cfg.Trust.Key.Value(c.getenv)
+	key, err := cfg.Trust.Key.Value(getenv)
 	t.Key = []byte(key)
 	return t, err
 }
 
-// listFile is the list of keys in a file, nil for none.
-func listFile(name config.Path) sshsig.List {
+// KeyList is the list of keys in a file, nil for none.
+func KeyList(name config.Path) sshsig.List {
 	if name == "" {
 		return nil
 	}

@@ -1,4 +1,4 @@
-package cli
+package device
 
 import (
 	"bytes"
@@ -11,11 +11,12 @@ import (
 	"github.com/godwit-ota/godwit/vfs"
 )
 
-// leaveError makes the file name in the root say how an update ended, in the
-// reference updater's form {"errors": […]}: there is none after a success, and
+// leaveError makes the error file say how an update ended, in the reference
+// updater's form {"errors": […]}: there is none after a success, and
 // it stays as it is while an update has to wait. It passes err on. Flash wears:
 // what is there already is not written again.
-func (d *device) leaveError(name string, err error) error {
+func (d *Device) leaveError(err error) error {
+	name := d.cfg.Tree.ErrorFile
 	if name == "" || godwit.CodeOf(err).Deferral() || godwit.CodeOf(err) == godwit.CodeBusy {
 		return err
 	}
@@ -42,13 +43,14 @@ func (d *device) leaveError(name string, err error) error {
 	return err
 }
 
-// leaveFailure is leaveError for what only goes on with an update: that it worked
-// says nothing of the update.
-func (d *device) leaveFailure(name string, err error) error {
+// Ended passes on how something ended that only goes on with an update, such as
+// its confirmation, and leaves a failure in the error file. That it worked says
+// nothing of the update.
+func (d *Device) Ended(err error) error {
 	if err == nil {
 		return nil
 	}
-	return d.leaveError(name, err)
+	return d.leaveError(err)
 }
 
 // sentences are the errors that were joined to err, or err alone.
@@ -64,7 +66,7 @@ func sentences(err error) []string {
 }
 
 // holds reports whether the file name has exactly the content b.
-func (d *device) holds(name string, b []byte) bool {
+func (d *Device) holds(name string, b []byte) bool {
 	f, err := d.fs.Open(name, vfs.Read)
 	if err != nil {
 		return false

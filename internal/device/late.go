@@ -1,7 +1,8 @@
-package cli
+package device
 
 import (
 	"context"
+	"strconv"
 
 	"github.com/godwit-ota/godwit"
 	"github.com/godwit-ota/godwit/config"
@@ -9,8 +10,8 @@ import (
 	"github.com/godwit-ota/godwit/plan"
 )
 
-// openSource is what a source offers beside the engine's methods.
-type openSource interface {
+// A source is what a source offers beside the engine's methods.
+type source interface {
 	engine.Source
 	Transferred() (sent, received int64)
 	Close() error
@@ -21,19 +22,19 @@ type openSource interface {
 type lateSource struct {
 	meter  *meter
 	limits config.Limits
-	open   func() (openSource, error)
-	source openSource
+	open   func() (source, error)
+	opened source // nil until it is asked
 }
 
-func (l *lateSource) get() (openSource, error) {
-	if l.source == nil {
+func (l *lateSource) get() (source, error) {
+	if l.opened == nil {
 		s, err := l.open()
 		if err != nil {
 			return nil, err
 		}
-		l.source = s
+		l.opened = s
 	}
-	return l.source, nil
+	return l.opened, nil
 }
 
 func (l *lateSource) Tip(ctx context.Context) (godwit.Tip, error) {
@@ -118,7 +119,7 @@ func limited(listing godwit.Listing, l config.Limits) godwit.Listing {
 				bytes += config.Size(len("100644 ") + len(e.Path) + 1 + 20)
 				switch {
 				case l.MaxTreeFiles > 0 && n > l.MaxTreeFiles:
-					err = treeTooLong("more than "+files(l.MaxTreeFiles), "limits.max_tree_files")
+					err = treeTooLong("more than "+strconv.Itoa(l.MaxTreeFiles)+" files", "limits.max_tree_files")
 				case l.MaxTreeBytes > 0 && bytes > l.MaxTreeBytes:
 					err = treeTooLong("more than "+plan.Bytes(int64(l.MaxTreeBytes)), "limits.max_tree_bytes")
 				}
@@ -146,21 +147,21 @@ func (l *lateSource) Fetch(ctx context.Context, d godwit.Described, want godwit.
 
 // Transferred counts the bytes of this run.
 func (l *lateSource) Transferred() (sent, received int64) {
-	if l.source == nil {
+	if l.opened == nil {
 		return 0, 0
 	}
-	return l.source.Transferred()
+	return l.opened.Transferred()
 }
 
 // Discard forgets what was brought of a release that was refused.
 func (l *lateSource) Discard() {
-	if d, ok := l.source.(interface{ Discard() }); ok {
+	if d, ok := l.opened.(interface{ Discard() }); ok {
 		d.Discard()
 	}
 }
 
 func (l *lateSource) close() {
-	if l.source != nil {
-		l.source.Close()
+	if l.opened != nil {
+		l.opened.Close()
 	}
 }
