@@ -22,10 +22,20 @@ const (
 )
 
 // keys are the trailers of a channel in the order in which they are written.
-var keys = []string{"Sequence", "Release", "Product", "Rollout", "Wave", "Window", "Floor", "Not-After", "Rollback-To", "Halt", "Previous"}
+var keys = []string{"Sequence", "Release", "Product", "Rollout", "Wave", "Window", "Floor", "Floor-Commit", "Not-After", "Rollback-To", "Halt", "Previous"}
 
 // values are the trailers of a channel to be, by key.
 type values map[string][]string
+
+// carry gives what the next state takes over from this one.
+func carry(s *State) values {
+	v := values{}
+	for _, k := range keys {
+		v[k] = s.All(k)
+	}
+	v.set("Sequence")
+	return v
+}
 
 // set gives a key these values, and nothing takes it away.
 func (v values) set(key string, value ...string) { v[key] = value }
@@ -57,9 +67,10 @@ type Setting struct {
 	Window   string // "02:00-04:00"
 	Floor    string
 	NotAfter time.Time
-	Forever  bool // no NotAfter, and there was one
-	Rollback bool // devices may go back to Version
-	Local    bool // leave the remote alone
+	Forever  bool   // no NotAfter, and there was one
+	Rollback bool   // devices may go back to Version
+	Number   uint64 // of the state, for a channel that is made anew; 0 is the next
+	Local    bool   // leave the remote alone
 }
 
 // Set moves the channel, or makes it. With the release that the channel has
@@ -82,9 +93,7 @@ func (r *Repository) Set(ctx context.Context, name string, s Setting) (before, a
 		return nil, nil, misuse("there is no channel "+name+" yet", "say which release it gives: godwit channel set "+name+" VERSION")
 	case before != nil && (version == "" || version == before.Get("Release")):
 		version = before.Get("Release")
-		for _, k := range keys {
-			v[k] = before.All(k)
-		}
+		v = carry(before)
 	case before != nil:
 		for _, k := range []string{"Window", "Floor", "Not-After"} {
 			v[k] = before.All(k)
@@ -108,6 +117,12 @@ func (r *Repository) Set(ctx context.Context, name string, s Setting) (before, a
 	}
 	v.set("Release", version)
 	v.set("Product", product)
+	if s.Number > 0 {
+		if s.Number > 1<<62 || before != nil && s.Number <= before.Sequence {
+			return before, nil, usage("the number of the next state is above that of the last one, and --number " + strconv.FormatUint(s.Number, 10) + " is not")
+		}
+		v.set("Sequence", strconv.FormatUint(s.Number, 10))
+	}
 	if err := s.apply(v, r.now()); err != nil {
 		return before, nil, err
 	}
@@ -183,6 +198,7 @@ func (r *Repository) wayThere(ctx context.Context, before *State, version string
 	if !ok {
 		return usage("\"" + version + "\" is not a version")
 	}
+	v.set("Floor-Commit")
 	if floor := v.get("Floor"); floor != "" {
 		if f, _ := semver.Parse(floor); semver.Compare(f, this) > 0 {
 			return refuse("the floor "+floor+" is higher than the release "+version, "lower it: --floor VERSION, or --floor none")
@@ -194,24 +210,23 @@ func (r *Repository) wayThere(ctx context.Context, before *State, version string
 		if p := step.Get("Product"); p != "" && p != v.get("Product") {
 			return godwit.Fail(godwit.CodeWrongProduct, nil, "the floor "+floor+" is for the product "+p, "devices would refuse to go there: give another --floor")
 		}
+		v.set("Floor-Commit", step.Commit)
 	}
-	if s.Rollback {
-		v.set("Rollback-To", version)
-		return nil
-	}
-	if v.get("Rollback-To") != "" {
-		return nil // the same release as before
-	}
-	// Also those devices count that missed the way back from a higher version.
-	highest, higher := "", semver.Version{}
 	if before != nil && before.Get("Previous") != "" && !s.Local {
 		if err := r.fetchTrail(ctx, strings.TrimPrefix(before.Name, "channel/")); err != nil {
 			return err
 		}
 	}
+	// Also those devices count that missed the way back from a higher version.
+	highest, higher := "", semver.Version{}
+	var newest *Tag
 	for past := before; past != nil; {
-		if w, ok := semver.Parse(past.Get("Release")); ok && semver.Compare(w, higher) > 0 {
-			highest, higher = past.Get("Release"), w
+		name := past.Get("Release")
+		if w, ok := semver.Parse(name); ok && semver.Compare(w, higher) > 0 {
+			highest, higher = name, w
+		}
+		if t, err := r.release(ctx, name); err == nil && (newest == nil || t.Time.After(newest.Time)) {
+			newest = t
 		}
 		t, err := r.tag(ctx, past.Get("Previous"))
 		if err != nil {
@@ -219,184 +234,35 @@ func (r *Repository) wayThere(ctx context.Context, before *State, version string
 		}
 		past = &State{Tag: t}
 	}
-	if semver.Compare(this, higher) < 0 {
+	if s.Rollback {
+		v.set("Rollback-To", version)
+	}
+	switch {
+	case v.get("Rollback-To") != "":
+		if newest != nil {
+			return r.notBefore(ctx, newest)
+		}
+	case semver.Compare(this, higher) < 0:
 		return refuse(version+" is lower than "+highest+", which the channel gave before: devices that have it would refuse to go back",
 			"if they are to go back, add --rollback")
 	}
 	return nil
 }
 
-// publishable reads a release's tag, which has to be signed, not past its
-// Not-After and, if not local, at the remote.
-func (r *Repository) publishable(ctx context.Context, version string, local bool) (*Tag, error) {
-	ref := "refs/tags/" + version
-	if !local {
-		there, err := r.remoteRefs(ctx, ref)
-		if err != nil {
-			return nil, err
-		}
-		here, err := r.ref(ctx, ref)
-		if err != nil {
-			return nil, err
-		}
-		switch {
-		case there[ref] == "":
-			return nil, refuse("the remote "+r.remote+" has no release "+version, "push it first: git push "+r.remote+" "+ref)
-		case here == "":
-			if _, err := r.git(ctx, nil, "fetch", "--quiet", "--no-tags", r.remote, ref+":"+ref); err != nil {
-				return nil, err
-			}
-		case here != there[ref]:
-			return nil, refuse("the tag "+version+" is another one here than at the remote "+r.remote,
-				"look at both; to take the remote's: git fetch --force "+r.remote+" "+ref+":"+ref)
-		}
-	}
-	t, err := r.release(ctx, version)
-	if err != nil {
-		return nil, err
-	}
-	if end, bad := time.Parse(time.RFC3339, t.Get("Not-After")); bad == nil && !end.After(r.now()) {
-		return nil, refuse("the release "+version+" is over since "+t.Get("Not-After"), "devices would refuse it: release it again, under a higher version")
-	}
-	if len(t.Keys) == 0 {
-		err = godwit.Fail(godwit.CodeUnsigned, nil, "the release "+version+" is not signed with an SSH key", "devices would refuse it: make releases with godwit tag")
-	}
-	return t, err
-}
-
-// present reads the channel as it is: at the remote or, if local, here. A state
-// that was made here with Local goes before the one at the remote that it
-// follows. expected is what the remote has. Both are nothing if there is no
-// channel.
-func (r *Repository) present(ctx context.Context, name string, local bool) (s *State, expected string, err error) {
-	if name == "" || strings.HasPrefix(name, "-") {
-		return nil, "", usage("\"" + name + "\" is no name for a channel")
-	}
-	if _, err := r.git(ctx, nil, "check-ref-format", channelRefs+name); err != nil || strings.Contains(name, "/") {
-		return nil, "", usage("\"" + name + "\" is no name for a channel")
-	}
-	ref := channelRefs + name
-	here, err := r.ref(ctx, ref)
-	if err != nil {
-		return nil, "", err
-	}
-	if here != "" {
-		if s, err = r.state(ctx, name, here); err != nil {
-			return nil, "", err
-		}
-	}
-	if local {
-		return s, "", nil
-	}
-	there, err := r.remoteRefs(ctx, ref)
-	if err != nil {
-		return nil, "", err
-	}
-	expected = there[ref]
-	if expected == here || expected == "" {
-		return s, expected, nil
-	}
-	if _, err := r.git(ctx, nil, "fetch", "--quiet", "--no-tags", r.remote, ref); err != nil {
-		return nil, "", err
-	}
-	theirs, err := r.state(ctx, name, expected)
-	if err != nil {
-		return nil, "", err
-	}
-	if s == nil || theirs.Sequence >= s.Sequence {
-		s = theirs
-		if _, err := r.git(ctx, nil, "update-ref", ref, expected, here); err != nil {
-			return nil, "", err
-		}
-	}
-	return s, expected, nil
-}
-
-// state reads one state of a channel.
-func (r *Repository) state(ctx context.Context, name, id string) (*State, error) {
-	t, err := r.tag(ctx, id)
-	if err != nil {
-		return nil, godwit.Fail(godwit.CodeOf(err), err, "the channel "+name+" cannot be read", "it is to be made with godwit channel")
-	}
-	s := &State{Tag: t}
-	s.Sequence, err = strconv.ParseUint(t.Get("Sequence"), 10, 63)
-	if err != nil || t.Name != "channel/"+name || len(t.Keys) == 0 {
-		return nil, godwit.Fail(godwit.CodeBadStatement, nil, "the tag channel/"+name+" is not a signed channel of that name", "delete it, or use another name")
-	}
-	return s, nil
-}
-
-// move writes the next state and publishes it.
-func (r *Repository) move(ctx context.Context, name string, before *State, expected, commit string, v values, local bool) (*State, error) {
-	next, previous := uint64(1), ""
-	if before != nil {
-		next, previous = before.Sequence+1, before.ID
-		v.set("Previous", before.ID)
-	}
-	number := strconv.FormatUint(next, 10)
-	v.set("Sequence", number)
-	var trailers []Trailer
-	for _, k := range keys {
-		for _, value := range v[k] {
-			trailers = append(trailers, Trailer{k, value})
-		}
-	}
-	object, err := r.compose(ctx, "channel/"+name, commit, "Channel "+name+": "+v.get("Release"), trailers)
-	if err != nil {
-		return nil, err
-	}
-	id, err := r.write(ctx, object)
-	if err != nil {
-		return nil, err
-	}
-	s, err := r.state(ctx, name, id)
-	if err != nil {
-		return nil, err
-	}
-	ref, trail := channelRefs+name, trailRefs+name+"/"+number
-	if !local {
-		if err := r.publish(ctx, s, ref, trail, expected, ""); err != nil {
-			return nil, err
-		}
-	}
-	here, err := r.ref(ctx, ref)
-	if err == nil && here != "" && here != previous {
-		err = refuse("the channel "+name+" was changed here at the same time", "look at it with `godwit channel show "+name+"`, and run it again")
-	}
-	if err == nil {
-		_, err = r.git(ctx, nil, "update-ref", ref, id, here)
-	}
-	if err == nil {
-		_, err = r.git(ctx, nil, "update-ref", trail, id)
-	}
-	return s, err
-}
-
-// publish pushes a state, with its trail where the host takes that. It fails if
-// the remote has changed since expected was there, and past on the trail.
-func (r *Repository) publish(ctx context.Context, s *State, ref, trail, expected, past string) error {
-	lease := "--force-with-lease=" + ref + ":" + expected
-	push := func(args ...string) error {
-		_, err := r.git(ctx, nil, append([]string{"push", "--quiet", lease}, args...)...)
-		return err
-	}
-	first := push("--atomic", "--force-with-lease="+trail+":"+past, r.remote, s.ID+":"+ref, s.ID+":"+trail)
-	if first == nil {
-		s.Pushed = true
-		return nil
-	}
-	there, err := r.remoteRefs(ctx, ref, trail)
+// notBefore checks that a tag made now is not older than another one: devices
+// take older orders for old ones.
+func (r *Repository) notBefore(ctx context.Context, t *Tag) error {
+	who, err := r.tagger(ctx)
 	if err != nil {
 		return err
 	}
-	if there[ref] != expected || there[trail] != past {
-		return refuse("somebody else changed the channel at the same time", "nothing was published: look at it with `godwit channel show`, and run it again")
+	f := strings.Fields(who)
+	seconds, err := strconv.ParseInt(f[max(0, len(f)-2)], 10, 64)
+	if err == nil && seconds < t.Time.Unix() {
+		err = refuse(t.Name+" was made at "+t.Time.Format(time.RFC3339)+", and here it is only "+time.Unix(seconds, 0).UTC().Format(time.RFC3339),
+			"set the clock of this machine: devices refuse orders that are older than what they have seen")
 	}
-	if err := push(r.remote, s.ID+":"+ref); err != nil {
-		return pushError(first, "the channel cannot be pushed", "nothing was published; look whether you may push tags to "+r.remote)
-	}
-	s.Pushed, s.Trailless = true, true
-	return nil
+	return err
 }
 
 // CosignChannel adds a signature to the present state of a channel, for devices that
@@ -471,10 +337,7 @@ func (r *Repository) change(ctx context.Context, name string, local bool, edit f
 	if before == nil {
 		return nil, nil, noChannel(name)
 	}
-	v := values{}
-	for _, k := range keys {
-		v[k] = before.All(k)
-	}
+	v := carry(before)
 	if err := edit(before, v); err != nil {
 		return before, nil, err
 	}
@@ -484,49 +347,4 @@ func (r *Repository) change(ctx context.Context, name string, local bool, edit f
 
 func noChannel(name string) error {
 	return godwit.Fail(godwit.CodeNoRef, nil, "there is no channel "+name, "make it: godwit channel set "+name+" VERSION")
-}
-
-// Show gives the present state of a channel.
-func (r *Repository) Show(ctx context.Context, name string, local bool) (*State, error) {
-	s, _, err := r.present(ctx, name, local)
-	if err == nil && s == nil {
-		err = noChannel(name)
-	}
-	return s, err
-}
-
-// fetchTrail brings the past of a channel, as far as the remote keeps it.
-func (r *Repository) fetchTrail(ctx context.Context, name string) error {
-	trail := trailRefs + name + "/*"
-	_, err := r.git(ctx, nil, "fetch", "--quiet", "--no-tags", r.remote, "+"+trail+":"+trail)
-	return err
-}
-
-// Log gives the states of a channel to each, the newest first, as far as they
-// are kept. complete says whether that was all.
-func (r *Repository) Log(ctx context.Context, name string, local bool, each func(*State) error) (complete bool, err error) {
-	s, err := r.Show(ctx, name, local)
-	if err != nil {
-		return false, err
-	}
-	if !local {
-		if err := r.fetchTrail(ctx, name); err != nil {
-			return false, err
-		}
-	}
-	for {
-		if err := each(s); err != nil {
-			return false, err
-		}
-		previous := s.Get("Previous")
-		if previous == "" {
-			return true, nil
-		}
-		if _, err := r.git(ctx, nil, "cat-file", "-e", previous); err != nil {
-			return false, nil
-		}
-		if s, err = r.state(ctx, name, previous); err != nil {
-			return false, err
-		}
-	}
 }

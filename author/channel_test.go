@@ -75,6 +75,9 @@ func TestChannel(t *testing.T) {
 	labels := []godwit.Label{{Key: "site", Value: "lab"}, {Key: "site", Value: "roof"}}
 	want := godwit.Orders{Sequence: 2, Release: "v1.1.0", Rollout: 25, Waves: labels, Window: godwit.Window{From: 120, To: 240}, Floor: "v1.0.0", NotAfter: later}
 	check(want)
+	if s, err := r.Show(ctx, "stable", false); err != nil || s.Get("Floor-Commit") != d.git("one", "rev-parse", "v1.0.0^{commit}") {
+		t.Errorf("%+v, %v", s, err)
+	}
 	// The same release: what is not given stays.
 	set(Setting{Rollout: "50"})
 	want.Sequence, want.Rollout = 3, 50
@@ -216,6 +219,60 @@ func TestChannelRefuses(t *testing.T) {
 	}
 	if after := d.git("origin.git", "for-each-ref"); after != before {
 		t.Errorf("refs changed:\n%s", after)
+	}
+}
+
+// TestDates: devices take older orders for old ones, so none are made.
+func TestDates(t *testing.T) {
+	d := released(t)
+	ctx := t.Context()
+	r := d.at("one", "alice")
+	at := func(when time.Duration) { t.Setenv("GIT_COMMITTER_DATE", time.Now().Add(when).Format(time.RFC3339)) }
+	set := func(s Setting, say string) {
+		t.Helper()
+		_, _, err := r.Set(ctx, "stable", s)
+		if (err == nil) != (say == "") || err != nil && (godwit.CodeOf(err) != godwit.CodeRefused || !strings.Contains(err.Error(), say)) {
+			t.Error(err)
+		}
+	}
+	set(Setting{Version: "v1.2.0"}, "")
+	at(-time.Hour)
+	set(Setting{Rollout: "10%"}, "channel/stable was made at")
+	if _, _, err := r.Halt(ctx, "stable", "", false); godwit.CodeOf(err) != godwit.CodeRefused {
+		t.Errorf("halted in the past: %v", err)
+	}
+	// A release from a machine whose clock is ahead.
+	at(time.Hour)
+	d.commit("one", "e.txt", "e")
+	if _, err := r.Tag(ctx, NewTag{Version: "v1.5.0", Push: true}); err != nil {
+		t.Fatal(err)
+	}
+	at(time.Minute)
+	set(Setting{Version: "v1.5.0"}, "")
+	at(2 * time.Minute)
+	set(Setting{Version: "v1.2.0", Rollback: true}, "v1.5.0 was made at")
+	at(2 * time.Hour)
+	set(Setting{Version: "v1.2.0", Rollback: true}, "")
+}
+
+// TestNumber: a channel that is made anew goes on above the old one's number.
+func TestNumber(t *testing.T) {
+	d := released(t)
+	ctx := t.Context()
+	r := d.at("one", "alice")
+	if _, after, err := r.Set(ctx, "stable", Setting{Version: "v1.0.0", Number: 43}); err != nil || after.Sequence != 43 {
+		t.Fatalf("%+v, %v", after, err)
+	}
+	if _, after, err := r.Set(ctx, "stable", Setting{Rollout: "5%"}); err != nil || after.Sequence != 44 {
+		t.Errorf("%+v, %v", after, err)
+	}
+	for _, n := range []uint64{1, 44, 1 << 63} {
+		if _, _, err := r.Set(ctx, "stable", Setting{Rollout: "6%", Number: n}); godwit.CodeOf(err) != godwit.CodeUsage {
+			t.Errorf("%d: %v", n, err)
+		}
+	}
+	if _, after, err := r.Halt(ctx, "stable", "", false); err != nil || after.Sequence != 45 {
+		t.Errorf("%+v, %v", after, err)
 	}
 }
 

@@ -50,6 +50,7 @@ func (c *command) channelVerb() verb {
 			f.StringVar(&notAfter, "not-after", "", "`TIME`; devices install nothing after that and say so, unless the channel was set again: 90d, 2027-01-31")
 			f.BoolVar(&s.Rollback, "rollback", false, "devices that have a higher version go back to this one")
 			f.StringVar(&s.Product, "product", "", "`NAME`; what the channel is for (default: that of the release)")
+			f.Uint64Var(&s.Number, "number", 0, "`NUMBER`; of this state, where the channel was made anew and devices have seen a higher one (default: the next)")
 			f.StringVar(&why, "why", "", "`TEXT`; of halt: the reason, which devices show")
 			f.StringVar(&key, "key", "", keyUsage)
 			f.StringVar(&remote, "remote", "origin", "`NAME`; where the channel is")
@@ -58,7 +59,7 @@ func (c *command) channelVerb() verb {
 		},
 		run: func(ctx context.Context, action string) error {
 			name, local := c.operands[1], noPush || !push
-			given := s.Rollout != "" || len(s.Waves) > 0 || s.Window != "" || s.Floor != "" || notAfter != "" || s.Rollback || s.Product != ""
+			given := s.Rollout != "" || len(s.Waves) > 0 || s.Window != "" || s.Floor != "" || notAfter != "" || s.Rollback || s.Product != "" || s.Number > 0
 			switch {
 			case action != "set" && (given || len(c.operands) > 2):
 				return usageText("a release and how it goes out are for `godwit channel set`", "channel")
