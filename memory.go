@@ -89,6 +89,7 @@ type Orders struct {
 	Waves      []Label   // devices with one of these labels do not wait for Rollout
 	Window     Window    // when to install, by the device's local time
 	Floor      string    // devices below this version go there first; "" for none
+	FloorID    string    // what Commit is to Release, to Floor; "" if the channel does not say
 	NotAfter   time.Time // no new installs past it; zero for ever
 	RollbackTo string    // the version that devices may go back to; "" for none
 	Halt       string    // why nobody is to take the release; "" when it goes on

@@ -16,6 +16,7 @@ type choice struct {
 	orders godwit.Orders // of the channel; zero without one
 	wait   error         // why the channel does not give it to this device now
 	step   bool          // tip is the channel's floor, and the release comes after it
+	stands bool          // the host says that the device stands on the floor already, under another name
 	memory godwit.Memory
 }
 
@@ -71,9 +72,17 @@ func (e *Engine) choose(ctx context.Context, opt UpdateOptions) (choice, error) 
 	}
 	c.step = gate.BelowFloor(o, running.Name)
 	c.tip, err = e.named(ctx, c)
-	if err == nil && c.step && c.tip.Commit == running.ID {
-		// It stands on the stone already, under another name.
-		c.step = false
+	c.stands = c.step && c.tip.Commit == running.ID
+	return c, err
+}
+
+// pastFloor is the choice of a device that stands on the channel's floor under
+// another name, once the floor's own release was admitted: nobody signed what
+// the host says of names.
+func (e *Engine) pastFloor(ctx context.Context, c choice) (choice, error) {
+	_, err := e.admit(ctx, c.tip, c)
+	if err == nil {
+		c.step, c.stands = false, false
 		c.tip, err = e.named(ctx, c)
 	}
 	return c, err
@@ -92,8 +101,12 @@ func (c choice) name() string {
 func (e *Engine) named(ctx context.Context, c choice) (godwit.Tip, error) {
 	o := c.orders
 	tip, err := e.Source.(Channels).Named(ctx, c.name())
-	if err == nil && !c.step && o.Commit != tip.Commit && o.Commit != tip.Tag {
-		err = godwit.Fail(godwit.CodeWrongName, nil, "the channel "+o.Channel+" is signed for "+o.Release+" as "+short(o.Commit)+", and the host gives "+short(tip.Commit)+" under that name",
+	id := o.Commit
+	if c.step {
+		id = o.FloorID
+	}
+	if err == nil && id != tip.Commit && id != tip.Tag && (id != "" || !c.step) {
+		err = godwit.Fail(godwit.CodeWrongName, nil, "the channel "+o.Channel+" is signed for "+c.name()+" as "+short(id)+", and the host gives "+short(tip.Commit)+" under that name",
 			"the tag was moved after the channel was set, or the host lies: set the channel again")
 	}
 	return tip, err
@@ -108,12 +121,15 @@ const maxRefused = 4
 // runs already, the first refusal stands.
 //
 // A stepping stone may be older than what was accepted once, as after a trial
-// that failed for want of it: that it is not older than its own version is
-// enough, and what was accepted is remembered still.
+// that failed for want of it: it has to be the floor's version and made no
+// earlier than what runs, and what was accepted is remembered still.
 func (e *Engine) admit(ctx context.Context, tip godwit.Tip, c choice) (godwit.Verified, error) {
 	m := c.memory
 	if c.step {
-		m.Version, m.Time = c.orders.Floor, time.Time{}
+		m.Version = c.orders.Floor
+		if at := e.Store.Record().Running.Time; at.Before(m.Time) {
+			m.Time = at
+		}
 	}
 	alone := c.orders.ID != "" // then nothing but what it named will do
 	v, err := e.admitNewest(ctx, tip, m, alone)

@@ -241,13 +241,71 @@ func TestManySigners(t *testing.T) {
 	}
 }
 
-// A stepping stone that is what runs already, under another tag, keeps nobody.
+// A stepping stone that is what runs already, under another tag, keeps nobody;
+// but the host's word for that is not enough.
 func TestFloorUnderAnotherName(t *testing.T) {
 	f := newFleet(t, store.Slots, githost.Config{})
 	commit := f.release("v1.0.0")
 	f.takes("v1.0.0")
-	f.tag("alice", "v1.0.1", commit, "Product: station")
 	f.release("v1.1.0")
+	f.tag("mallory", "v1.0.1", commit, "Product: station")
 	f.channel(1, "v1.1.0", "Floor: v1.0.1")
+	f.refuses(godwit.CodeUnknownSigner, "v1.0.0")
+	f.tag("alice", "v1.0.1", commit, "Product: station")
 	f.takes("v1.1.0")
+}
+
+// oldKey lets alice sign until the second of December 2026, and bob for ever; the
+// device runs bob's v1.1.0 of February 2027. It returns a function that makes
+// alice's key sign again, with the date that it needs for it.
+func (f *fleet) oldKey() (stolen func(name, commit, trailers string)) {
+	f.t.Helper()
+	list := strings.Replace(f.signers("alice"), " ssh-ed", ` valid-before="20261202Z" ssh-ed`, 1) + f.signers("bob")
+	f.must(os.WriteFile(filepath.Join(f.dir, "allowed_signers"), []byte(list), 0o644))
+	then := f.now
+	f.now = time.Date(2027, 2, 1, 0, 0, 0, 0, time.UTC)
+	f.by("bob", "v1.1.0", "")
+	f.takes("v1.1.0")
+	return func(name, commit, trailers string) {
+		now := f.now
+		f.now = then
+		f.tag("alice", name, commit, "Product: station\n"+trailers)
+		then, f.now = f.now, now
+	}
+}
+
+// by releases a version and, for it, the next number of the channel.
+func (f *fleet) by(who, name, trailers string) {
+	f.t.Helper()
+	commit := f.commit(name)
+	f.tag(who, name, commit, "Product: station")
+	n := f.memory().Sequence + 1
+	f.tag(who, "channel/stable", commit, fmt.Sprintf("Product: station\nSequence: %d\nRelease: %s\n%s", n, name, trailers))
+}
+
+// A key that has ended can still sign with an old date: it sends nobody back, and
+// puts no stone in the way.
+func TestAttackOldKey(t *testing.T) {
+	f := newFleet(t, store.Slots, githost.Config{})
+	old := f.release("v1.0.0")
+	stolen := f.oldKey()
+	stolen("channel/stable", old, "Sequence: 2\nRelease: v1.0.0\nRollback-To: v1.0.0")
+	f.refuses(godwit.CodeReplayed, "v1.1.0")
+	stolen("channel/stable", old, "Sequence: 3\nRelease: v1.0.0")
+	f.refuses(godwit.CodeDowngrade, "v1.1.0")
+
+	f = newFleet(t, store.Slots, githost.Config{})
+	stolen = f.oldKey()
+	f.tag("bob", "v1.2.0", f.commit("v1.2.0"), "Product: station")
+	good := f.git("rev-parse", "v1.2.0^{commit}")
+	f.by("bob", "v1.3.0", "Floor: v1.2.0")
+	stolen("v1.2.0", f.commit("v1.2.0 evil"), "")
+	f.refuses(godwit.CodeDowngrade, "v1.1.0")
+	// Nor does anybody else, where the channel names the stone itself.
+	f.by("bob", "v1.3.0", "Floor: v1.2.0\nFloor-Commit: "+good)
+	f.tag("bob", "v1.2.0", f.git("rev-parse", "main"), "Product: station")
+	f.refuses(godwit.CodeWrongName, "v1.1.0")
+	f.tag("bob", "v1.2.0", good, "Product: station")
+	f.by("bob", "v1.3.0", "Floor: v1.2.0\nFloor-Commit: "+good)
+	f.takes("v1.3.0")
 }

@@ -58,7 +58,7 @@ func (e *Engine) compare(ch choice) Check {
 	r := e.Store.Record()
 	c := Check{Tip: tip, Running: r.Running, Channel: ch.orders, Wait: ch.wait}
 	switch rej, bad := r.Rejection(tip.Commit); {
-	case r.Running.ID == tip.Commit && r.Running.Rules == e.Rules.Fingerprint():
+	case r.Running.ID == tip.Commit && r.Running.Rules == e.Rules.Fingerprint() && !ch.stands:
 		if c.Reason = "up to date"; bad {
 			c.Reason = "it runs for want of a previous version, although it failed: " + rej.Reason
 		}
@@ -197,6 +197,11 @@ func (e *Engine) install(ctx context.Context, opt UpdateOptions) (r Result, stag
 	chosen, err := e.choose(ctx, opt)
 	if err != nil {
 		return r, stage, err
+	}
+	if chosen.stands {
+		if chosen, err = e.pastFloor(ctx, chosen); err != nil {
+			return r, stage, err
+		}
 	}
 	tip := chosen.tip
 	c := e.compare(chosen)

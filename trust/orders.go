@@ -23,7 +23,7 @@ func (g *Gate) Orders(_ context.Context, s godwit.Statement, tip godwit.Tip, m g
 		return godwit.Orders{}, err
 	}
 	if tip.Channel == "" {
-		if g.c.Channel != "" && m.Channel == g.c.Channel && m.Sequence > 0 {
+		if g.c.Mode != None && g.c.Channel != "" && m.Channel == g.c.Channel && m.Sequence > 0 {
 			return godwit.Orders{}, godwit.Fail(godwit.CodeWithdrawn, nil, "the host no longer shows the channel "+m.Channel+", which this device follows",
 				"set the channel again; until then nothing is installed, since the host may be hiding it")
 		}
@@ -71,7 +71,7 @@ func (g *Gate) Orders(_ context.Context, s godwit.Statement, tip godwit.Tip, m g
 	}
 	o := godwit.Orders{
 		Channel: ch.Name, ID: tip.Channel, Sequence: ch.Sequence, Release: ch.Release, Commit: ch.Manifest, Product: ch.Product,
-		Rollout: ch.Rollout, Waves: ch.Waves, Window: ch.Window, Floor: ch.Floor, NotAfter: ch.NotAfter, RollbackTo: ch.RollbackTo, Halt: ch.Halt, Time: ch.Time,
+		Rollout: ch.Rollout, Waves: ch.Waves, Window: ch.Window, Floor: ch.Floor, FloorID: ch.FloorManifest, NotAfter: ch.NotAfter, RollbackTo: ch.RollbackTo, Halt: ch.Halt, Time: ch.Time,
 	}
 	if err := g.step("name", "it is the channel "+name, sameName(name, ch.Name, "channel")); err != nil {
 		return o, err
@@ -107,7 +107,11 @@ func replayed(o godwit.Orders, said string, m godwit.Memory) error {
 	switch {
 	case o.Sequence < m.Sequence:
 		return godwit.Fail(godwit.CodeReplayed, nil, "the host shows number "+n+" of the channel "+o.Channel+", and this device has seen number "+last,
-			"the host gives out an old state; if the channel was made anew, set it with a higher number")
+			"the host gives out an old state; if the channel was made anew, set it with --number "+strconv.FormatUint(m.Sequence+1, 10))
+	case o.Sequence > m.Sequence && o.RollbackTo != "" && o.Time.Before(m.Time):
+		// By a key, maybe, that has ended since.
+		return godwit.Fail(godwit.CodeReplayed, nil, "the channel "+o.Channel+" goes back to "+o.RollbackTo+" by orders of "+day(o.Time)+", before this device's newest release of "+day(m.Time),
+			"set the channel again, on a machine whose clock is right")
 	case o.Sequence == m.Sequence && said != m.Orders:
 		return godwit.Fail(godwit.CodeReplayed, nil, "number "+n+" of the channel "+o.Channel+" says something else than before", "set the channel again, which gives it the next number")
 	}
@@ -117,7 +121,7 @@ func replayed(o godwit.Orders, said string, m godwit.Memory) error {
 // channel reads the trailers of a channel's tag.
 func (t *tagObject) channel() (manifest.Channel, error) {
 	c := manifest.Channel{Name: strings.TrimPrefix(t.name, "channel/"), Manifest: t.object, Time: t.tagged,
-		Release: t.trailer("Release"), Product: t.trailer("Product"), Floor: t.trailer("Floor"), RollbackTo: t.trailer("Rollback-To"), Halt: t.trailer("Halt")}
+		Release: t.trailer("Release"), Product: t.trailer("Product"), Floor: t.trailer("Floor"), FloorManifest: t.trailer("Floor-Commit"), RollbackTo: t.trailer("Rollback-To"), Halt: t.trailer("Halt")}
 	bad := func(key, form string) error {
 		return badTag(strconv.Quote(t.name) + " has the trailer " + key + ": " + t.trailer(key) + ", which is not " + form)
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"io"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/godwit-ota/godwit"
@@ -204,15 +205,21 @@ func (g *Gate) count(signers []signer, at time.Time, what string) ([]string, err
 	if g.c.Mode != Signed {
 		return nil, nil
 	}
+	// Those with the fewest names choose first, so that nobody takes a name away
+	// from another who has no second one.
 	var names []string
 	keys := map[string]bool{}
-	for _, s := range signers {
-		for _, l := range s.lines {
-			if !l.ValidAt(at) || keys[s.key] || contains(names, l.Principal) {
+	for n := 1; n <= maxSignatures; n++ {
+		for _, s := range signers {
+			if len(s.lines) != n || keys[s.key] {
 				continue
 			}
-			names, keys[s.key] = append(names, l.Principal), true
-			break
+			for _, l := range s.lines {
+				if l.ValidAt(at) && !shared(names, l.Principal) {
+					names, keys[s.key] = append(names, l.Principal), true
+					break
+				}
+			}
 		}
 	}
 	if len(names) == 0 {
@@ -228,10 +235,16 @@ func (g *Gate) count(signers []signer, at time.Time, what string) ([]string, err
 	return names, g.step("threshold", strconv.Itoa(len(names))+" of "+strconv.Itoa(g.c.Threshold)+" signers", err)
 }
 
-func contains(list []string, s string) bool {
-	for _, x := range list {
-		if x == s {
-			return true
+// shared reports whether principals, a list of patterns, has one in common with
+// one of names: then they are one person.
+func shared(names []string, principals string) bool {
+	for p := range strings.SplitSeq(principals, ",") {
+		for _, n := range names {
+			for q := range strings.SplitSeq(n, ",") {
+				if p == q {
+					return true
+				}
+			}
 		}
 	}
 	return false

@@ -92,7 +92,7 @@ func parseTag(text []byte) (*tagObject, error) {
 }
 
 // The trailers that mean something. "Wave" alone may be there more than once.
-var trailerKeys = []string{"Product", "Tree", "Not-After", "Sequence", "Release", "Rollout", "Wave", "Window", "Floor", "Rollback-To", "Halt"}
+var trailerKeys = []string{"Product", "Tree", "Not-After", "Sequence", "Release", "Rollout", "Wave", "Window", "Floor", "Floor-Commit", "Rollback-To", "Halt"}
 
 // readTrailers reads the trailers of a message: the lines "KEY: VALUE" of its
 // last paragraph, in which a line that begins with a space goes on with the one

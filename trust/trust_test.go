@@ -279,6 +279,27 @@ func TestThreshold(t *testing.T) {
 	}
 }
 
+// People are counted, not lines: who has two names or two keys is one, and a
+// name that two could have is left to the one who has no other.
+func TestDistinctSigners(t *testing.T) {
+	o := newOffice(t)
+	key := func(who string) string { return o.read(who + ".pub") }
+	tag := o.cosign("bob", o.tag("alice", "v2.0.0", station))
+	g := o.gate(func(c *Config) { c.Threshold = 2 })
+	for list, want := range map[string]godwit.Code{
+		"a " + key("alice") + "b " + key("bob"):                       "",
+		"a " + key("alice") + "a " + key("bob"):                       godwit.CodeThreshold,
+		"a " + key("alice") + "a,b " + key("bob"):                     godwit.CodeThreshold,
+		"b " + key("alice") + "a " + key("alice") + "b " + key("bob"): "",
+	} {
+		o.write("allowed_signers", list)
+		_, err := o.admit(g, "v2.0.0", tag, godwit.Memory{})
+		if godwit.CodeOf(err) != want {
+			t.Errorf("%s: %v, want %q", list, err, want)
+		}
+	}
+}
+
 // Who may sign depends on when it was signed.
 func TestValidity(t *testing.T) {
 	o := newOffice(t)
@@ -393,6 +414,9 @@ func TestChannels(t *testing.T) {
 		}
 	}
 	// Going back: the memory of versions follows the signed word, once.
+	_, err = o.orders(g, "stable", set("Sequence: 44\nRollback-To: v1.4.0"), m)
+	code(t, err, godwit.CodeReplayed) // of before the release that it goes back from
+	o.when = o.when.Add(2 * time.Minute)
 	back, err := o.orders(g, "stable", set("Sequence: 44\nRollback-To: v1.4.0"), m)
 	code(t, err, "")
 	if back.Memory.Version != "v1.4.0" || !back.Memory.Time.IsZero() {
