@@ -116,17 +116,25 @@ func parseTag(object []byte) (*Tag, error) {
 
 var errTag = godwit.Fail(godwit.CodeBadStatement, nil, "it is no annotated tag of a commit", "releases and channels are made with godwit tag and godwit channel")
 
-// trailers reads the last paragraph of a message.
+// trailers reads the last paragraph of a message as devices do (package trust): a
+// line that begins with a space goes on with the one before.
 func trailers(message string) (all []Trailer) {
 	message = strings.TrimRight(message, "\n")
-	paragraph := message[strings.LastIndex(message, "\n\n")+1:]
-	if paragraph == message {
-		return nil // a message is not all trailers
+	if i := strings.LastIndex(message, "\n\n"); i >= 0 {
+		message = message[i+2:]
 	}
-	for _, line := range strings.Split(paragraph, "\n") {
-		key, value, ok := strings.Cut(line, ":")
-		if ok && key != "" && !strings.ContainsAny(key, " \t") {
-			all = append(all, Trailer{key, strings.TrimSpace(value)})
+	last := -1
+	for _, line := range strings.Split(message, "\n") {
+		if line != "" && (line[0] == ' ' || line[0] == '\t') {
+			if last >= 0 {
+				all[last].Value += " " + strings.TrimSpace(line)
+			}
+			continue
+		}
+		last = -1
+		if key, value, ok := strings.Cut(line, ":"); ok {
+			all = append(all, Trailer{strings.TrimSpace(key), strings.TrimSpace(value)})
+			last = len(all) - 1
 		}
 	}
 	return all
