@@ -64,7 +64,7 @@ func (s *Source) askOnce(ctx context.Context, q *question) (text string, ok, cut
 	if old != nil && q.fixed {
 		return old.text, true, false, nil
 	}
-	r := webclient.Request{URL: q.at, Header: map[string]string{"Accept": accept}}
+	r := webclient.Request{URL: q.at, Header: map[string]string{"Accept": accept, "X-GitHub-Api-Version": "2022-11-28"}} // others pass it over
 	if old != nil {
 		r.IfNoneMatch = old.etag
 	}

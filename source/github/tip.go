@@ -137,7 +137,8 @@ func (s *Source) exact(ctx context.Context, name, key string) (t godwit.Tip, err
 		return nil
 	}
 	q.result = func(*webclient.Answer) string {
-		if !s.knowsTrees() {
+		// GitLab's answer is one object; so is Gitea's if nothing else begins so.
+		if !s.knowsTrees() || r.name == tagPrefix+name {
 			found = r
 		}
 		if found.id == "" {
@@ -279,12 +280,12 @@ func (s *Source) askRelease(ctx context.Context, address, key string) (r release
 			if s.kind == gitHub {
 				at = s.at(asset, string(text))
 			}
-		case "assets.browser_download_url", "assets.links.url":
+		case "assets.links.url":
+			at = string(text)
+		case "assets.browser_download_url", "assets.links.direct_asset_url":
 			if at == "" {
 				at = string(text)
 			}
-		case "assets.links.direct_asset_url":
-			at = string(text)
 		case "assets/", "assets.links/":
 			switch name {
 			case manifestName:

@@ -48,7 +48,9 @@ func (h *Host) serveGitea(w http.ResponseWriter, r *http.Request) {
 	} else if tag, ok := is("releases/tags/"); ok {
 		v = release(h.named(tag))
 	} else if prefix, ok := is("git/refs/"); ok {
-		if list := h.refs(prefix); len(list) > 0 {
+		if list := h.refs(prefix); len(list) == 1 && list[0]["ref"] == "refs/"+prefix {
+			v = list[0]
+		} else if len(list) > 0 {
 			v = list
 		}
 	} else if id, ok := is("git/tags/"); ok {
