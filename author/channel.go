@@ -126,7 +126,7 @@ func (r *Repository) Set(ctx context.Context, name string, s Setting) (before, a
 	if err := s.apply(v, r.now()); err != nil {
 		return before, nil, err
 	}
-	if err := r.wayThere(ctx, before, version, &s, v); err != nil {
+	if err := r.wayThere(ctx, before, release, &s, v); err != nil {
 		return before, nil, err
 	}
 	after, err = r.move(ctx, name, before, expected, release.Commit, v, s.Local)
@@ -193,7 +193,8 @@ func usage(text string) error {
 }
 
 // wayThere sees to it that devices can follow from where they are.
-func (r *Repository) wayThere(ctx context.Context, before *State, version string, s *Setting, v values) error {
+func (r *Repository) wayThere(ctx context.Context, before *State, release *Tag, s *Setting, v values) error {
+	version := release.Name
 	this, ok := semver.Parse(version)
 	if !ok {
 		return usage("\"" + version + "\" is not a version")
@@ -209,6 +210,9 @@ func (r *Repository) wayThere(ctx context.Context, before *State, version string
 		}
 		if p := step.Get("Product"); p != "" && p != v.get("Product") {
 			return godwit.Fail(godwit.CodeWrongProduct, nil, "the floor "+floor+" is for the product "+p, "devices would refuse to go there: give another --floor")
+		}
+		if step.Time.After(release.Time) {
+			return refuse("the floor "+floor+" was made at "+step.Time.Format(time.RFC3339)+", after the release "+version, "devices that went there would refuse "+version+" as older: release it again, under a higher version")
 		}
 		v.set("Floor-Commit", step.Commit)
 	}

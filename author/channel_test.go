@@ -249,6 +249,11 @@ func TestDates(t *testing.T) {
 	}
 	at(time.Minute)
 	set(Setting{Version: "v1.5.0"}, "")
+	d.commit("one", "f.txt", "f")
+	if _, err := r.Tag(ctx, NewTag{Version: "v1.6.0", AllowLower: true, Push: true}); err != nil {
+		t.Fatal(err)
+	}
+	set(Setting{Version: "v1.6.0", Floor: "v1.5.0"}, "after the release v1.6.0")
 	at(2 * time.Minute)
 	set(Setting{Version: "v1.2.0", Rollback: true}, "v1.5.0 was made at")
 	at(2 * time.Hour)
