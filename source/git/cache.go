@@ -3,7 +3,7 @@ package git
 import (
 	"io"
 	"io/fs"
-	"sort"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -67,10 +67,8 @@ func openCache(fsys vfs.FS, folder string, format object.Format, lfs bool) (*cac
 		return nil, diskError(err)
 	}
 	c.remove(folder + "/" + newSegment)
-	//lint:ignore S1032 sort.Ints is 5 kB of program, of a kind that nothing else needs
-	sort.Sort(sort.IntSlice(segs))
-	//lint:ignore S1032 as above
-	sort.Sort(sort.IntSlice(spools))
+	slices.Sort(segs)
+	slices.Sort(spools)
 	for _, n := range segs {
 		s, err := openSegment(fsys, c.name("objects", n), c.title(), format)
 		if err != nil {
