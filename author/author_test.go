@@ -487,23 +487,6 @@ func TestDefaultKey(t *testing.T) {
 	}
 }
 
-// TestTrailers: what an author reads is what a device reads.
-func TestTrailers(t *testing.T) {
-	for message, want := range map[string][]Trailer{
-		"subject\n":                                            nil,
-		"subject\n\nProduct: station\n":                        {{"Product", "station"}},
-		"Product: station\n":                                   {{"Product", "station"}},
-		"subject\n\nProduct: early\n\nTree: x\n":               {{"Tree", "x"}},
-		"subject\n\nProduct : station\nno trailer\nTree:x\n\n": {{"Product", "station"}, {"Tree", "x"}},
-		"subject\n\nHalt: too\n loud\n\tstill\nFloor: v1\n":    {{"Halt", "too loud still"}, {"Floor", "v1"}},
-		"subject\n\n goes on with nothing\nFloor: v1\n":        {{"Floor", "v1"}},
-	} {
-		if got := trailers(message); !slices.Equal(got, want) {
-			t.Errorf("%q: %v, want %v", message, got, want)
-		}
-	}
-}
-
 func FuzzParseTag(f *testing.F) {
 	head := "object 1111111111111111111111111111111111111111\ntype commit\ntag v1\ntagger A <a@b> 1 +0000\n\n"
 	f.Add([]byte(head + "subject\n\nProduct: x\n"))

@@ -6,10 +6,9 @@ import (
 	"errors"
 	"strconv"
 	"strings"
-	"time"
 
-	"github.com/godwit-ota/godwit"
 	"github.com/godwit-ota/godwit/trust/sshsig"
+	"github.com/godwit-ota/godwit/trust/tagtext"
 )
 
 // namespace is that of Git's signatures.
@@ -19,39 +18,14 @@ const namespace = "git"
 // interpret-trailers has it.
 type Trailer struct{ Key, Value string }
 
-// A Tag is a tag object (git-mktag(1)) whose signatures are good, whoever made
-// them.
+// A Tag is a tag object whose signatures are good, whoever made them.
 type Tag struct {
-	ID       string
-	Name     string
-	Commit   string // what it names
-	Tagger   string // name and address
-	Time     time.Time
-	Subject  string // first line of the message
-	Trailers []Trailer
-	Keys     []string // fingerprints of those who signed
+	*tagtext.Tag
+	ID     string
+	Commit string   // what it names
+	Keys   []string // fingerprints of those who signed
 
 	object []byte
-}
-
-// Get gives the value of a trailer, "" if it is not there.
-func (t *Tag) Get(key string) string {
-	for _, tr := range t.Trailers {
-		if strings.EqualFold(tr.Key, key) {
-			return tr.Value
-		}
-	}
-	return ""
-}
-
-// All gives the values of a trailer that may be there several times.
-func (t *Tag) All(key string) (values []string) {
-	for _, tr := range t.Trailers {
-		if strings.EqualFold(tr.Key, key) {
-			values = append(values, tr.Value)
-		}
-	}
-	return values
 }
 
 // tag reads a tag object. Signatures that do not fit are an error, none is not:
@@ -70,36 +44,15 @@ func (r *Repository) tag(ctx context.Context, id string) (*Tag, error) {
 }
 
 func parseTag(object []byte) (*Tag, error) {
-	t := &Tag{object: object}
-	text, signatures := object, []byte(nil)
-	if i := bytes.Index(object, []byte("\n"+sshsig.Begin+"\n")); i >= 0 {
-		text, signatures = object[:i+1], object[i+1:]
-	}
-	head, message, ok := strings.Cut(string(text), "\n\n")
-	lines := strings.Split(head, "\n")
-	if !ok || len(lines) < 4 {
-		return nil, errTag
-	}
-	var kind, tagger string
-	for i, field := range []struct {
-		name string
-		to   *string
-	}{{"object ", &t.Commit}, {"type ", &kind}, {"tag ", &t.Name}, {"tagger ", &tagger}} {
-		if *field.to, ok = strings.CutPrefix(lines[i], field.name); !ok {
-			return nil, errTag
-		}
-	}
-	who := strings.Fields(tagger)
-	if kind != "commit" || len(who) < 3 {
-		return nil, errTag
-	}
-	seconds, err := strconv.ParseInt(who[len(who)-2], 10, 64)
+	text, signatures := tagtext.Split(object)
+	read, err := tagtext.Parse(text)
 	if err != nil {
-		return nil, errTag
+		return nil, err
 	}
-	t.Time, t.Tagger = time.Unix(seconds, 0).UTC(), strings.Join(who[:len(who)-2], " ")
-	t.Subject, _, _ = strings.Cut(message, "\n")
-	t.Trailers = trailers(message)
+	if read.Kind != "commit" {
+		return nil, tagtext.Bad(strconv.Quote(read.Name) + " names a " + read.Kind + " and not a commit")
+	}
+	t := &Tag{Tag: read, Commit: read.Object, object: object}
 	for len(signatures) > 0 {
 		covered := object[:len(object)-len(signatures)]
 		sig, rest, err := sshsig.Parse(signatures)
@@ -112,32 +65,6 @@ func parseTag(object []byte) (*Tag, error) {
 		t.Keys, signatures = append(t.Keys, sig.Key.Fingerprint()), rest
 	}
 	return t, nil
-}
-
-var errTag = godwit.Fail(godwit.CodeBadStatement, nil, "it is no annotated tag of a commit", "releases and channels are made with godwit tag and godwit channel")
-
-// trailers reads the last paragraph of a message as devices do (package trust): a
-// line that begins with a space goes on with the one before.
-func trailers(message string) (all []Trailer) {
-	message = strings.TrimRight(message, "\n")
-	if i := strings.LastIndex(message, "\n\n"); i >= 0 {
-		message = message[i+2:]
-	}
-	last := -1
-	for _, line := range strings.Split(message, "\n") {
-		if line != "" && (line[0] == ' ' || line[0] == '\t') {
-			if last >= 0 {
-				all[last].Value += " " + strings.TrimSpace(line)
-			}
-			continue
-		}
-		last = -1
-		if key, value, ok := strings.Cut(line, ":"); ok {
-			all = append(all, Trailer{strings.TrimSpace(key), strings.TrimSpace(value)})
-			last = len(all) - 1
-		}
-	}
-	return all
 }
 
 // compose writes a tag object and signs it.

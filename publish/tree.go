@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"github.com/godwit-ota/godwit"
+	"github.com/godwit-ota/godwit/trust/tagtext"
 )
 
 // A File is one file of a tree.
@@ -137,11 +138,10 @@ func Resolve(ctx context.Context, repo, rev string) (Revision, error) {
 	}
 	if _, err := r.git(ctx, "show-ref", "--verify", "--quiet", "refs/tags/"+strings.TrimPrefix(rev, "refs/tags/")); err == nil {
 		r.Tag = strings.TrimPrefix(rev, "refs/tags/")
-		body, _ := r.git(ctx, "for-each-ref", "--format=%(contents:body)", "refs/tags/"+r.Tag)
-		for line := range strings.Lines(body[strings.LastIndex(body, "\n\n")+1:]) {
-			if value, ok := strings.CutPrefix(line, "Product:"); ok {
-				r.Product = strings.TrimSpace(value)
-			}
+		object, _ := r.git(ctx, "cat-file", "tag", "refs/tags/"+r.Tag)
+		text, _ := tagtext.Split([]byte(object))
+		if t, err := tagtext.Parse(text); err == nil {
+			r.Product = t.Get("Product")
 		}
 	}
 	if r.Product == "" {

@@ -10,6 +10,7 @@ import (
 	"github.com/godwit-ota/godwit"
 	"github.com/godwit-ota/godwit/internal/semver"
 	"github.com/godwit-ota/godwit/manifest"
+	"github.com/godwit-ota/godwit/trust/tagtext"
 )
 
 // Orders judges the statement of the channel that tip names, and reads it.
@@ -53,9 +54,9 @@ func (g *Gate) Orders(_ context.Context, s godwit.Statement, tip godwit.Tip, m g
 			return godwit.Orders{}, err
 		}
 		if s.Form == godwit.TagStatement {
-			var t *tagObject
-			if t, err = parseTag(signers[0].text); err == nil {
-				ch, err = t.channel()
+			var t *tagtext.Tag
+			if t, err = tagtext.Parse(signers[0].text); err == nil {
+				ch, err = readChannel(t)
 			}
 			sum := sha256.Sum256(signers[0].text)
 			said = hex.EncodeToString(sum[:])
@@ -80,7 +81,7 @@ func (g *Gate) Orders(_ context.Context, s godwit.Statement, tip godwit.Tip, m g
 		return o, err
 	}
 	if o.RollbackTo != "" && o.RollbackTo != o.Release {
-		return o, g.step("content", "", badTag("of the channel "+name+" says Rollback-To: "+o.RollbackTo+" and Release: "+o.Release))
+		return o, g.step("content", "", tagtext.Bad("of the channel "+name+" says Rollback-To: "+o.RollbackTo+" and Release: "+o.Release))
 	}
 	if err := g.step("newer", "number "+strconv.FormatUint(o.Sequence, 10), replayed(o, said, m)); err != nil {
 		return o, err
@@ -118,31 +119,31 @@ func replayed(o godwit.Orders, said string, m godwit.Memory) error {
 	return nil
 }
 
-// channel reads the trailers of a channel's tag.
-func (t *tagObject) channel() (manifest.Channel, error) {
-	c := manifest.Channel{Name: strings.TrimPrefix(t.name, "channel/"), Manifest: t.object, Time: t.tagged,
-		Release: t.trailer("Release"), Product: t.trailer("Product"), Floor: t.trailer("Floor"), FloorManifest: t.trailer("Floor-Commit"), RollbackTo: t.trailer("Rollback-To"), Halt: t.trailer("Halt")}
+// readChannel reads the trailers of a channel's tag.
+func readChannel(t *tagtext.Tag) (manifest.Channel, error) {
+	c := manifest.Channel{Name: strings.TrimPrefix(t.Name, "channel/"), Manifest: t.Object, Time: t.Time,
+		Release: t.Get("Release"), Product: t.Get("Product"), Floor: t.Get("Floor"), FloorManifest: t.Get("Floor-Commit"), RollbackTo: t.Get("Rollback-To"), Halt: t.Get("Halt")}
 	bad := func(key, form string) error {
-		return badTag(strconv.Quote(t.name) + " has the trailer " + key + ": " + t.trailer(key) + ", which is not " + form)
+		return tagtext.Bad(strconv.Quote(t.Name) + " has the trailer " + key + ": " + t.Get(key) + ", which is not " + form)
 	}
-	if c.Name == t.name {
-		return c, godwit.Fail(godwit.CodeWrongName, nil, "what is signed there is the tag "+strconv.Quote(t.name)+" and no channel", "the host gives one tag out as another")
+	if c.Name == t.Name {
+		return c, godwit.Fail(godwit.CodeWrongName, nil, "what is signed there is the tag "+strconv.Quote(t.Name)+" and no channel", "the host gives one tag out as another")
 	}
 	var err error
-	if c.Sequence, err = strconv.ParseUint(t.trailer("Sequence"), 10, 63); err != nil || c.Sequence == 0 {
+	if c.Sequence, err = strconv.ParseUint(t.Get("Sequence"), 10, 63); err != nil || c.Sequence == 0 {
 		return c, bad("Sequence", "a number from 1")
 	}
 	if c.Release == "" {
-		return c, badTag(strconv.Quote(t.name) + " has no trailer Release")
+		return c, tagtext.Bad(strconv.Quote(t.Name) + " has no trailer Release")
 	}
-	for _, w := range t.trailers["wave"] {
+	for _, w := range t.All("Wave") {
 		l, err := manifest.ParseLabel(w)
 		if err != nil {
-			return c, badTag(strconv.Quote(t.name) + " has a trailer Wave: " + err.Error())
+			return c, tagtext.Bad(strconv.Quote(t.Name) + " has a trailer Wave: " + err.Error())
 		}
 		c.Waves = append(c.Waves, l)
 	}
-	switch percent := t.trailer("Rollout"); {
+	switch percent := t.Get("Rollout"); {
 	case percent != "":
 		n, ok := strings.CutSuffix(percent, "%")
 		if c.Rollout, err = strconv.Atoi(n); err != nil || !ok || c.Rollout < 0 || c.Rollout > 100 {
@@ -154,7 +155,7 @@ func (t *tagObject) channel() (manifest.Channel, error) {
 	case len(c.Waves) == 0:
 		c.Rollout = 100
 	}
-	if w := t.trailer("Window"); w != "" {
+	if w := t.Get("Window"); w != "" {
 		if c.Window, err = manifest.ParseWindow(w); err != nil {
 			return c, bad("Window", "of the form 02:00-04:00")
 		}
@@ -162,6 +163,6 @@ func (t *tagObject) channel() (manifest.Channel, error) {
 	if _, ok := semver.Parse(c.Floor); c.Floor != "" && !ok {
 		return c, bad("Floor", "a version")
 	}
-	c.NotAfter, err = t.time("Not-After")
+	c.NotAfter, err = t.When("Not-After")
 	return c, err
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/godwit-ota/godwit"
 	"github.com/godwit-ota/godwit/trust/sshsig"
+	"github.com/godwit-ota/godwit/trust/tagtext"
 )
 
 // The namespaces of signatures (PROTOCOL.sshsig): Git's for tags, Godwit's own
@@ -130,7 +131,7 @@ func (g *Gate) goodSignatures(st godwit.Statement, m godwit.Memory, what string)
 		if n, err := st.Body.ReadAt(b, 0); n < len(b) {
 			return nil, godwit.Fail(godwit.CodeIO, err, "the tag of "+what+" cannot be read", "")
 		}
-		text, blocks = splitTag(b)
+		text, blocks = tagtext.Split(b)
 	case godwit.FileStatement:
 		if blocks = st.Signatures; len(blocks) > maxDetached {
 			return nil, godwit.Fail(godwit.CodeLimit, nil, "the signatures of "+what+" have more than 64 KiB", "")
@@ -141,7 +142,7 @@ func (g *Gate) goodSignatures(st godwit.Statement, m godwit.Memory, what string)
 	}
 	if len(blocks) == 0 {
 		hint := "sign it: godwit tag does"
-		if k := otherSignature(text); k != "" {
+		if k := tagtext.OtherSignature(text); k != "" {
 			hint = "its signature is an " + k + " one; SSH keys count here: git config gpg.format ssh, or godwit tag"
 		}
 		return nil, godwit.Fail(godwit.CodeUnsigned, nil, what+" is not signed", hint)

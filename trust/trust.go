@@ -23,6 +23,7 @@ import (
 	"github.com/godwit-ota/godwit/internal/semver"
 	"github.com/godwit-ota/godwit/manifest"
 	"github.com/godwit-ota/godwit/trust/sshsig"
+	"github.com/godwit-ota/godwit/trust/tagtext"
 )
 
 // A Mode is a policy.
@@ -217,15 +218,15 @@ func (g *Gate) readManifest(st godwit.Statement) (claims, error) {
 
 // readTag reads the text of a release's tag.
 func readTag(text []byte) (claims, error) {
-	t, err := parseTag(text)
+	t, err := tagtext.Parse(text)
 	if err != nil {
 		return claims{}, err
 	}
-	if t.kind != "commit" {
-		return claims{}, badTag(strconv.Quote(t.name) + " names a " + t.kind + " and not a commit")
+	if t.Kind != "commit" {
+		return claims{}, tagtext.Bad(strconv.Quote(t.Name) + " names a " + t.Kind + " and not a commit")
 	}
-	c := claims{name: t.name, commit: t.object, product: t.trailer("Product"), tree: t.trailer("Tree"), made: t.tagged}
-	c.notAfter, err = t.time("Not-After")
+	c := claims{name: t.Name, commit: t.Object, product: t.Get("Product"), tree: t.Get("Tree"), made: t.Time}
+	c.notAfter, err = t.When("Not-After")
 	return c, err
 }
 
