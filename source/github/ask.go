@@ -48,10 +48,10 @@ func (s *Source) ask(ctx context.Context, q *question) (text string, ok bool, er
 	}
 }
 
-// acceptSHA asks GitHub for nothing but the id of a commit.
+// What is asked for.
 const (
 	acceptJSON = "application/json"
-	acceptSHA  = "application/vnd.github.sha"
+	acceptSHA  = "application/vnd.github.sha" // nothing but the id of a commit
 )
 
 // askOnce also reports whether an answer broke off.
@@ -64,7 +64,7 @@ func (s *Source) askOnce(ctx context.Context, q *question) (text string, ok, cut
 	if old != nil && q.fixed {
 		return old.text, true, false, nil
 	}
-	r := webclient.Request{URL: q.at, Header: map[string]string{"Accept": accept, "X-GitHub-Api-Version": "2022-11-28"}} // others pass it over
+	r := webclient.Request{URL: q.at, Header: map[string]string{"Accept": accept, "X-GitHub-Api-Version": "2022-11-28"}} // which others pass over
 	if old != nil {
 		r.IfNoneMatch = old.etag
 	}

@@ -100,6 +100,41 @@ func (o *office) install() (godwit.Described, error) {
 	return d, err
 }
 
+// TestTwoSigners: a tag with two signatures, each over all before it, comes as it
+// is.
+func TestTwoSigners(t *testing.T) {
+	for _, kind := range []string{GitHub, Gitea} {
+		o := newOffice(t, kind)
+		o.release("alice", "v1.0.0")
+		sign := exec.Command("ssh-keygen", "-Y", "sign", "-n", "git", "-f", filepath.Join(o.keys, "mallory"))
+		one := o.git("cat-file", "tag", "v1.0.0") + "\n"
+		sign.Stdin = strings.NewReader(one)
+		more, err := sign.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		write := exec.Command("git", "-C", o.dir, "hash-object", "-t", "tag", "-w", "--stdin")
+		write.Stdin = strings.NewReader(one + string(more))
+		id, err := write.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.git("update-ref", "refs/tags/v1.0.0", strings.TrimSpace(string(id)))
+		s := o.open()
+		tip, err := s.Tip(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		rel, err := s.Release(t.Context(), tip)
+		if err != nil || body(t, rel.Statement) != one+string(more) {
+			t.Errorf("%s: got %+v, %v", kind, rel.Statement, err)
+		}
+		if _, err := o.install(); err != nil {
+			t.Error(kind, err)
+		}
+	}
+}
+
 // TestHostileHost: who owns the host can withhold a release and nothing else.
 func TestHostileHost(t *testing.T) {
 	same := func(b []byte) []byte { return b }
