@@ -27,9 +27,10 @@ const maxTagChain = 5
 const wanted = " object.sha object.type tag tagger.name tagger.email tagger.date message verification.payload verification.signature" +
 	" tree.sha parents.sha author.name author.email author.date committer.name committer.email committer.date committed_date "
 
-// askTag brings a tag object as the API shows it, and gives what it names.
-func (s *Source) askTag(ctx context.Context, id string, fixed bool) (target string, err error) {
-	q := question{at: s.at(tagObject, id), what: "the tag object " + id, key: "target", fixed: fixed}
+// askTag brings a tag object as the API shows it, and gives what it names. With a
+// key that is remembered, and nothing is brought where it is known.
+func (s *Source) askTag(ctx context.Context, id, key string) (target string, err error) {
+	q := question{at: s.at(tagObject, id), what: "the tag object " + id, key: key, fixed: true}
 	q.begin = func() error {
 		s.tag, s.tagID = fields{}, id
 		return nil
@@ -52,7 +53,7 @@ func (s *Source) askTag(ctx context.Context, id string, fixed bool) (target stri
 // follow finds the commit that an annotated tag names.
 func (s *Source) follow(ctx context.Context, id string) (string, error) {
 	for range maxTagChain {
-		text, err := s.askTag(ctx, id, true)
+		text, err := s.askTag(ctx, id, "target")
 		if err != nil {
 			return "", err
 		}
@@ -71,7 +72,7 @@ func (s *Source) follow(ctx context.Context, id string) (string, error) {
 // statement brings the tag object called id as it was signed.
 func (s *Source) statement(ctx context.Context, id, name string) (st godwit.Statement, err error) {
 	if s.tagID != id {
-		if _, err = s.askTag(ctx, id, false); err != nil {
+		if _, err = s.askTag(ctx, id, ""); err != nil {
 			return st, err
 		}
 	}
@@ -82,6 +83,7 @@ func (s *Source) statement(ctx context.Context, id, name string) (st godwit.Stat
 	// Without a signature whatever was put together last is refused as well as
 	// what it should have been.
 	found := m.tag(s.tag)
+	s.tagWhole = found
 	switch {
 	case m.err != nil:
 		return st, m.err
@@ -90,7 +92,11 @@ func (s *Source) statement(ctx context.Context, id, name string) (st godwit.Stat
 	case len(m.raw) > maxStatement:
 		return st, fail(godwit.CodeLimit, "sign a tag with a shorter message", "the tag ", quote(name), " is larger than 64 KiB")
 	}
-	return godwit.Statement{Form: godwit.TagStatement, Body: bytes.NewReader(m.raw), Size: int64(len(m.raw))}, nil
+	return tagStatement(m.raw), nil
+}
+
+func tagStatement(raw []byte) godwit.Statement {
+	return godwit.Statement{Form: godwit.TagStatement, Body: bytes.NewReader(raw), Size: int64(len(raw))}
 }
 
 // A maker puts objects together.

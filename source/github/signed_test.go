@@ -174,6 +174,32 @@ func TestChannel(t *testing.T) {
 		if err != nil || body(t, st) != w.git("cat-file", "tag", "channel/stable")+"\n" {
 			t.Errorf("%s: got %+v, %v", kind, st, err)
 		}
+		// It is kept, and what was damaged is not taken for it.
+		if _, err := w.describeTree(s); err != nil {
+			t.Fatal(err)
+		}
+		if _, err = s.Channel(t.Context(), tip); err != nil {
+			t.Fatal(err)
+		}
+		w.paths()
+		kept, _ := filepath.Glob(filepath.Join(w.home, "api", channelPrefix+"*"))
+		for _, damage := range []bool{false, true} {
+			if len(kept) != 1 {
+				t.Fatal(kept)
+			}
+			if damage {
+				if err := os.WriteFile(kept[0], []byte("object"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			again, err := w.open().Channel(t.Context(), tip)
+			if err != nil || body(t, again) != body(t, st) {
+				t.Errorf("%s: got %+v, %v", kind, again, err)
+			}
+			if n := len(w.paths()); (n > 0) != damage {
+				t.Errorf("%s: asked %d times", kind, n)
+			}
+		}
 		if tip, err = s.Named(t.Context(), "v1.0.0"); err != nil || tip.Commit != w.git("rev-parse", "HEAD") || tip.Channel != "" {
 			t.Errorf("%s: got %+v, %v", kind, tip, err)
 		}

@@ -30,6 +30,7 @@ import (
 
 	"github.com/godwit-ota/godwit"
 	"github.com/godwit-ota/godwit/internal/webclient"
+	"github.com/godwit-ota/godwit/source/git/object"
 	"github.com/godwit-ota/godwit/vfs"
 )
 
@@ -114,6 +115,7 @@ type Source struct {
 	latest   release // what Tip saw
 	tag      fields  // the tag object asked for last
 	tagID    string
+	tagWhole bool // it could be put together
 	manifest vfs.File
 }
 
@@ -195,12 +197,29 @@ func (s *Source) Release(ctx context.Context, tip godwit.Tip) (rel godwit.Releas
 	return rel, err
 }
 
-// Channel brings the tag object of the channel that tip names.
-func (s *Source) Channel(ctx context.Context, tip godwit.Tip) (godwit.Statement, error) {
+// Channel brings the tag object of the channel that tip names. It is kept: while
+// the channel stays as it is nothing is asked for again.
+func (s *Source) Channel(ctx context.Context, tip godwit.Tip) (st godwit.Statement, err error) {
 	if tip.Tag == "" {
-		return godwit.Statement{}, nil
+		return st, nil
 	}
-	return s.statement(ctx, tip.Tag, strings.TrimPrefix(tip.Ref, tagPrefix))
+	m, err := newMaker(tip.Tag, object.Tag)
+	if err != nil {
+		return st, err
+	}
+	name := channelPrefix + tip.Tag
+	b, err := vfs.ReadFile(s.cfg.State, s.inFolder(name), maxStatement)
+	if err == nil && m.try(string(b)) {
+		return tagStatement(b), nil
+	}
+	st, err = s.statement(ctx, tip.Tag, strings.TrimPrefix(tip.Ref, tagPrefix))
+	if err == nil && s.tagWhole {
+		s.dropFiles(channelPrefix)
+		b := make([]byte, st.Size)
+		st.Body.ReadAt(b, 0)          // of memory
+		s.answers.notes.Save(name, b) // if it is lost it is asked for
+	}
+	return st, err
 }
 
 // fail is godwit.Fail without a cause, with a text in parts.

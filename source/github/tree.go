@@ -25,9 +25,10 @@ type treeWalk struct {
 
 // Names in the folder.
 const (
-	treePrefix  = "tree-"
-	levelPrefix = "level-"
-	partPrefix  = "part-"
+	treePrefix    = "tree-"    // listings
+	levelPrefix   = "level-"   // listings that are being made
+	partPrefix    = "part-"    // beginnings of files
+	channelPrefix = "channel-" // tag objects of channels
 )
 
 // listTree makes the listing of a tree, or finds it made, and gives it. root is

@@ -169,6 +169,11 @@ func (w *world) describe(s *Source) (godwit.Described, error) {
 	return s.Describe(w.Context(), godwit.Verified{Release: rel}, nil)
 }
 
+// describeTree lists the tree of the last commit, whoever signed it.
+func (w *world) describeTree(s *Source) (godwit.Listing, error) {
+	return s.listTree(w.Context(), w.git("rev-parse", "HEAD^{tree}"))
+}
+
 // tree is what a listing holds, as "MODE PATH CONTENT".
 func (w *world) tree(l godwit.Listing) (lines []string) {
 	w.Helper()
