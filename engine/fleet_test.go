@@ -217,13 +217,20 @@ func (f *fleet) refuses(want godwit.Code, still string) error {
 
 func (f *fleet) nothingStaged() {
 	f.t.Helper()
-	for _, dir := range []string{".godwit/stage", ".godwit/put", ".godwit/git"} {
+	m := f.memory()
+	for _, dir := range []string{".godwit/stage", ".godwit/put", ".godwit/git", ".godwit/list"} {
 		entries, err := os.ReadDir(filepath.Join(f.dir, "device", dir))
 		if err != nil && !os.IsNotExist(err) {
 			f.t.Error(err)
 		}
 		for _, e := range entries {
-			if dir != ".godwit/git" || strings.HasPrefix(e.Name(), "pack-") {
+			name := e.Name()
+			kept := dir == ".godwit/git" && !strings.HasPrefix(name, "pack-")
+			if dir == ".godwit/list" { // of files and, with a digest's name, of keys
+				digest := strings.Replace(strings.TrimSuffix(name, ".2"), "-sha1-", "-sha1:", 1)
+				kept = !strings.Contains(digest, ":") || digest == m.Signers || digest == m.Revoked
+			}
+			if !kept {
 				f.t.Errorf("%s/%s is left of a release that was refused", dir, e.Name())
 			}
 		}

@@ -151,7 +151,7 @@ func (e *Engine) Update(ctx context.Context, opt UpdateOptions) (Result, error) 
 		if d, ok := e.Source.(interface{ Discard() }); ok {
 			d.Discard()
 		}
-		if e := e.Store.Discard(); e != nil {
+		if e := errors.Join(e.Store.Discard(), e.Store.Prune()); e != nil {
 			err = errors.Join(err, e)
 		}
 	}

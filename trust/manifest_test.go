@@ -102,6 +102,10 @@ print(json.dumps(m, indent=2))`, version).Output()
 		return g.Admit(context.Background(), godwit.Release{Tip: godwit.Tip{Ref: "refs/tags/v1.4.0", Commit: "1"}, Version: "v1.4.0", Statement: fileStatement(text, "")}, m)
 	}
 	good := make("v1.4.0")
+	for version, want := range map[string]godwit.Code{"dev": "", "1.4.0": "", "1.4": "", "v1.4.1": godwit.CodeWrongName} {
+		_, err := admit(gate("secret"), make(version), godwit.Memory{})
+		code(t, err, want)
+	}
 	v, err := admit(gate("secret"), good, godwit.Memory{})
 	code(t, err, "")
 	if v.Policy != "hmac" || v.Memory.Version != "v1.4.0" {

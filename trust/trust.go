@@ -245,6 +245,14 @@ func (g *Gate) named(r godwit.Release, c claims) error {
 	if r.Statement.Form == godwit.TagStatement {
 		host = strings.TrimPrefix(r.Ref, "refs/tags/")
 	}
+	if g.c.Mode == HMAC {
+		// The reference updater never compared, and its generator writes "dev" where
+		// it is told nothing. Of two versions it has to be the same one.
+		v, ok := semver.Parse(c.name)
+		if w, ok2 := semver.Parse(host); !ok || ok2 && semver.Compare(v, w) == 0 {
+			host = ""
+		}
+	}
 	if host != "" {
 		if err := sameName(host, c.name, "release"); err != nil {
 			return err
