@@ -209,3 +209,56 @@ func TestSameAnswer(t *testing.T) {
 		t.Error("the answer to another question")
 	}
 }
+
+// TestSameManifest: a manifest that is here already is not sent again, nor
+// written; one that was damaged is.
+func TestSameManifest(t *testing.T) {
+	for _, kind := range kinds {
+		w := newWorld(t, kind)
+		w.git("tag", "v1.0.0")
+		m := w.manifestOf("v1.0.0", "main.py")
+		w.host.Publish(fake.Release{Tag: "v1.0.0", Assets: map[string][]byte{manifestName: m}})
+		bring := func() (sent int64) {
+			t.Helper()
+			s := w.open()
+			defer s.Close()
+			tip, err := s.Tip(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.host.Requests()
+			rel, err := s.Release(t.Context(), tip)
+			if err != nil || body(t, rel.Statement) != string(m) {
+				t.Fatalf("%s: %+v, %v", kind, rel.Statement, err)
+			}
+			for _, r := range w.host.Requests() {
+				if r.Sent == int64(len(m)) {
+					sent += r.Sent
+				}
+			}
+			return sent
+		}
+		if sent := bring(); sent != int64(len(m)) {
+			t.Errorf("%s: %d bytes at first", kind, sent)
+		}
+		before := w.files()
+		if sent := bring(); sent != 0 {
+			t.Errorf("%s: %d bytes again", kind, sent)
+		}
+		if after := w.files(); after != before {
+			t.Errorf("%s: it was written again:\n%s\nbefore:\n%s", kind, after, before)
+		}
+		name := filepath.Join(w.home, "api", manifestFile)
+		if err := os.WriteFile(name, m[1:], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if sent := bring(); sent != int64(len(m)) {
+			t.Errorf("%s: %d bytes after damage", kind, sent)
+		}
+		m = append(m, '\n')
+		w.host.Publish(fake.Release{Tag: "v1.0.0", Assets: map[string][]byte{manifestName: m}})
+		if sent := bring(); sent != int64(len(m)) {
+			t.Errorf("%s: %d bytes of another", kind, sent)
+		}
+	}
+}

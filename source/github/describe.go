@@ -3,6 +3,8 @@ package github
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"io"
 
 	"github.com/godwit-ota/godwit"
@@ -70,32 +72,62 @@ func (s *Source) Discard() { s.dropFiles(partPrefix) }
 
 const (
 	manifestFile  = "manifest"
+	manifestKey   = "manifest" // of answers: the SHA-256 of the file
 	maxSignatures = 64 << 10
 )
 
 // bringManifest brings the manifest of a release, and the signatures beside it.
+// What is here already is not sent again: a release that a gate refuses is looked
+// at again and again.
 func (s *Source) bringManifest(ctx context.Context, r release) (st godwit.Statement, err error) {
 	if err := s.makeFolder(); err != nil {
 		return st, err
 	}
 	s.closeManifest()
-	name := s.inFolder(manifestFile)
-	if err := s.cfg.State.Remove(name); err != nil && !isAbsent(err) {
-		return st, diskError(err)
-	}
-	f, err := s.cfg.State.Open(name, vfs.Write|vfs.Excl)
+	f, err := s.cfg.State.Open(s.inFolder(manifestFile), vfs.Write)
 	if err != nil {
 		return st, diskError(err)
 	}
 	s.manifest = f
 	st.Form, st.Body = godwit.FileStatement, f
-	st.Size, err = s.download(ctx, r.manifest, manifestName, s.cfg.Limits.TreeBytes, f)
-	if err == nil && r.signature != "" {
-		var b bytes.Buffer
-		_, err = s.download(ctx, r.signature, signatureName, maxSignatures, &b)
-		st.Signatures = b.Bytes()
+	if st.Size, err = f.Size(); err != nil {
+		return st, diskError(err)
 	}
-	return st, err
+	h := sha256.New()
+	old, etag := s.answers.get(manifestKey, r.manifest), ""
+	if old != nil {
+		if _, err := io.CopyBuffer(h, io.NewSectionReader(f, 0, st.Size), make([]byte, copySize)); err == nil && hex.EncodeToString(h.Sum(nil)) == old.text {
+			etag = old.etag
+		}
+		h.Reset()
+	}
+	a, err := s.askAsset(ctx, r.manifest, manifestName, etag)
+	if err != nil {
+		return st, err
+	}
+	defer a.Body.Close()
+	if a.Status != 304 {
+		if err := f.Truncate(0); err != nil {
+			return st, diskError(err)
+		}
+		if st.Size, err = s.takeAsset(a, manifestName, s.cfg.Limits.TreeBytes, io.MultiWriter(f, h)); err != nil {
+			return st, err
+		}
+		s.answers.put(manifestKey, answer{r.manifest, a.ETag, hex.EncodeToString(h.Sum(nil))})
+		s.answers.save()
+	}
+	if r.signature != "" {
+		a, err := s.askAsset(ctx, r.signature, signatureName, "")
+		if err != nil {
+			return st, err
+		}
+		defer a.Body.Close()
+		var b bytes.Buffer
+		_, err = s.takeAsset(a, signatureName, maxSignatures, &b)
+		st.Signatures = b.Bytes()
+		return st, err
+	}
+	return st, nil
 }
 
 func (s *Source) closeManifest() {
@@ -105,23 +137,24 @@ func (s *Source) closeManifest() {
 	}
 }
 
-// download brings an attached file.
-func (s *Source) download(ctx context.Context, address, name string, most int64, to io.Writer) (int64, error) {
-	what := "the attached file " + name
-	a, err := s.get(ctx, webclient.Request{URL: address, Header: map[string]string{"Accept": "application/octet-stream"}, Resume: true})
-	if err != nil {
-		return 0, err
+// askAsset asks for an attached file. The answer's status is 200, or 304 if it
+// still has the ETag.
+func (s *Source) askAsset(ctx context.Context, address, name, etag string) (*webclient.Answer, error) {
+	a, err := s.get(ctx, webclient.Request{URL: address, Header: map[string]string{"Accept": "application/octet-stream"}, IfNoneMatch: etag, Resume: true})
+	if err != nil || a.Status == 200 || a.Status == 304 && etag != "" {
+		return a, err
 	}
 	defer a.Body.Close()
-	switch a.Status {
-	case 200:
-	case 404, 410:
-		return 0, gone(what)
-	default:
-		return 0, s.refused(a, what)
+	if a.Status == 404 || a.Status == 410 {
+		return nil, gone("the attached file ", name)
 	}
+	return nil, s.refused(a, "the attached file "+name)
+}
+
+// takeAsset takes in what comes.
+func (s *Source) takeAsset(a *webclient.Answer, name string, most int64, to io.Writer) (int64, error) {
 	in := &meter{r: a.Body, left: most, what: func() error {
-		return fail(godwit.CodeLimit, "raise max_tree_size_kb (limits.max_tree_bytes), if the release is meant to be like this", what, " is larger than it may be")
+		return fail(godwit.CodeLimit, "raise max_tree_size_kb (limits.max_tree_bytes), if the release is meant to be like this", "the attached file ", name, " is larger than it may be")
 	}}
 	n, err := io.CopyBuffer(struct{ io.Writer }{to}, in, make([]byte, copySize))
 	return n, diskError(err)
