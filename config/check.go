@@ -2,13 +2,17 @@ package config
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
+	"github.com/godwit-ota/godwit"
 	"github.com/godwit-ota/godwit/store"
+	"github.com/godwit-ota/godwit/trust/sshsig"
 )
 
 // check finds what is wrong with the file as a whole, once every key is read.
@@ -109,8 +113,10 @@ func (d *decoder) trust() {
 			d.at("trust.mode", "trust.product is missing: trust.mode \"signed\" needs the product that releases must be for",
 				"give it a name, such as product = \"station\", and sign releases with `godwit tag --product station`")
 		}
-		d.present("trust.allowed_signers", t.AllowedSigners)
-		d.present("trust.revoked_keys", t.RevokedKeys)
+		if d.present("trust.allowed_signers", t.AllowedSigners, "make it: one line for each signer, as `godwit keygen` prints it") {
+			d.signers()
+		}
+		d.present("trust.revoked_keys", t.RevokedKeys, "make it, empty at first, or leave the key out")
 		if t.Threshold < 1 {
 			d.at("trust.threshold", "trust.threshold must be at least 1", "")
 		}
@@ -143,13 +149,41 @@ func (d *decoder) trust() {
 	}
 }
 
-// present reports a file that is not there.
-func (d *decoder) present(key string, name Path) {
+// present reports whether a file is there, and a problem where it is missing.
+func (d *decoder) present(key string, name Path, hint string) bool {
 	if name == "" {
+		return false
+	}
+	_, err := os.Stat(string(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		d.at(key, key+" names "+string(name)+", and this file is missing", hint)
+	}
+	return err == nil
+}
+
+// signers looks into the list of those who may sign, where it may be read. A
+// list with mistakes is a problem. One that is too short is a warning: a release
+// may have brought a longer one.
+func (d *decoder) signers() {
+	t := &d.c.Trust
+	list := sshsig.List(func() (io.ReadCloser, error) { return os.Open(string(t.AllowedSigners)) })
+	var e *godwit.Error
+	switch _, err := sshsig.Find(list, sshsig.PublicKey{}, ""); {
+	case godwit.CodeOf(err) == godwit.CodeRefused && errors.As(err, &e):
+		d.at("trust.allowed_signers", "trust.allowed_signers names "+string(t.AllowedSigners)+": "+e.Text, e.Hint)
+		return
+	case godwit.CodeOf(err) != godwit.CodeUnknownSigner:
 		return
 	}
-	if _, err := os.Stat(string(name)); errors.Is(err, fs.ErrNotExist) {
-		d.at(key, key+" names "+string(name)+", and this file is missing", "")
+	for _, namespace := range []string{"git", "godwit"} {
+		if other := d.c.Source.Type; other == "git" && namespace != "git" || other == "web" && namespace != "godwit" {
+			continue
+		}
+		err := sshsig.CheckSigners(list, nil, namespace, t.Threshold, time.Time{})
+		if errors.As(err, &e) {
+			d.warn("trust.allowed_signers", "no release can be accepted by trust.allowed_signers, "+string(t.AllowedSigners)+": "+e.Text)
+			return
+		}
 	}
 }
 

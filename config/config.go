@@ -5,8 +5,9 @@
 // One table (Keys) names every key, its type, its default and its meaning.
 // Decoding, the reference in docs/configuration.md and the file that
 // `godwit init` writes all come from it. What the values lead to is left to
-// the packages that receive them: this one opens nothing but the file itself
-// and, when asked for a Secret, the file that the secret names.
+// the packages that receive them: this one opens nothing but the file itself,
+// the list of signers that it names, to see whether it is one, and, when asked
+// for a Secret, the file that the secret names.
 //
 // Invariant: a file that loads holds no key that this version does not act on
 // without a Warning that says so.
@@ -278,7 +279,11 @@ func Parse(name string, b []byte, o Options) (*Config, error) {
 		if errors.As(err, &s) {
 			line = s.line
 		}
-		return nil, godwit.Fail(godwit.CodeConfig, nil, place(name, line)+err.Error(), "")
+		hint := ""
+		if strings.HasPrefix(err.Error(), "this is not ") && line > 0 { // not the line itself: it may hold a secret
+			hint = "look at that line and the one before; `godwit init` writes a file to compare with"
+		}
+		return nil, godwit.Fail(godwit.CodeConfig, nil, place(name, line)+err.Error(), hint)
 	}
 	c := &Config{File: name}
 	d := decoder{c: c, file: name, options: o}

@@ -149,7 +149,7 @@ func TestRefusals(t *testing.T) {
 			"write one line for each signer: NAME KEY, where KEY is the content of the .pub file; `godwit keygen` makes a key"},
 		{"signed for what", "g.toml", "[source]\nurl='/x'\n[trust]\nmode='signed'\nallowed_signers='/dev/null'\n[tree]\nroot='/r'", `g.toml:4: trust.product is missing: trust.mode "signed" needs the product that releases must be for`,
 			"give it a name, such as product = \"station\", and sign releases with `godwit tag --product station`"},
-		{"no such list", "/tmp/no-such-folder/g.toml", "[source]\nurl='/x'\n[trust]\nmode='signed'\nproduct='p'\nallowed_signers='list'\n[tree]\nroot='/r'", `/tmp/no-such-folder/g.toml:6: trust.allowed_signers names /tmp/no-such-folder/list, and this file is missing`, ""},
+		{"no such list", "/tmp/no-such-folder/g.toml", "[source]\nurl='/x'\n[trust]\nmode='signed'\nproduct='p'\nallowed_signers='list'\n[tree]\nroot='/r'", `/tmp/no-such-folder/g.toml:6: trust.allowed_signers names /tmp/no-such-folder/list, and this file is missing`, "make it: one line for each signer, as `godwit keygen` prints it"},
 		{"signed branch", "g.toml", "[source]\nurl='/x'\nbranch='main'\n[trust]\nmode='signed'\nproduct='p'\nallowed_signers='/dev/null'\n[tree]\nroot='/r'", `g.toml:3: nobody signs a branch, so trust.mode "signed" and source.branch exclude each other`,
 			"follow channel = \"stable\", or write mode = \"none\" on devices of developers"},
 		{"no threshold", "g.toml", "[source]\nurl='/x'\n[trust]\nmode='signed'\nproduct='p'\nallowed_signers='/dev/null'\nthreshold=0\n[tree]\nroot='/r'", `g.toml:7: trust.threshold must be at least 1`, ""},
@@ -176,11 +176,11 @@ func TestRefusals(t *testing.T) {
 		{"key twice", "g.toml", "[source]\nurl='/x'\nurl='/y'", `g.toml:3: the key "url" is there twice, first on line 2`, ""},
 		{"key twice, YAML", "g.yaml", "source:\n  url: /x\n  url: /y", `g.yaml:3: the key "url" is there twice, first on line 2`, ""},
 		{"section twice", "g.toml", "[source]\nurl='/x'\n[source]\n", `g.toml:3: the section [source] is there twice`, ""},
-		{"not TOML", "g.toml", "[source]\nurl = \n", `g.toml:2: this is not TOML: unexpected character U+000A at start of value`, ""},
+		{"not TOML", "g.toml", "[source]\nurl = \n", `g.toml:2: this is not TOML: unexpected character U+000A at start of value`, "look at that line and the one before; `godwit init` writes a file to compare with"},
 		{"not YAML", "g.yaml", "a: [1\nb: 2", ``, ""},
-		{"not JSON", "g.json", "{\n\"a\": tru\n}", `g.json:2: this is not JSON: there is 't' instead of a value`, ""},
-		{"JSON cut off", "g.json", "{\"source\": {", `g.json:1: this is not JSON: it ends too early`, ""},
-		{"alias", "g.yaml", "source: &a\n  url: /x\ntree: *a", `g.yaml:1: this is not YAML that Godwit reads: anchors (&) are not supported`, ""},
+		{"not JSON", "g.json", "{\n\"a\": tru\n}", `g.json:2: this is not JSON: there is 't' instead of a value`, "look at that line and the one before; `godwit init` writes a file to compare with"},
+		{"JSON cut off", "g.json", "{\"source\": {", `g.json:1: this is not JSON: it ends too early`, "look at that line and the one before; `godwit init` writes a file to compare with"},
+		{"alias", "g.yaml", "source: &a\n  url: /x\ntree: *a", `g.yaml:1: this is not YAML that Godwit reads: anchors (&) are not supported`, "look at that line and the one before; `godwit init` writes a file to compare with"},
 		{"array of tables", "g.toml", "[[source]]\nurl='/x'", `g.toml:1: [[source]] makes a list of tables, and no key takes one`, ""},
 		{"no extension", "godwit.conf", "", `the configuration file godwit.conf has an extension that says nothing about its format`, "name it godwit.toml, godwit.yaml or godwit.json"},
 		{"binary", "g.toml", "\xff\xfe", `g.toml: this is not UTF-8 text`, ""},
@@ -218,6 +218,40 @@ func TestUnusedKeysWarn(t *testing.T) {
 		"g.toml:5: trust.product has no effect: trust.mode is \"none\""}
 	if !reflect.DeepEqual(c.Warnings, want) {
 		t.Errorf("%q", c.Warnings)
+	}
+}
+
+// The list of signers is looked into before a device asks anybody.
+func TestListOfSigners(t *testing.T) {
+	const key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDBQQKBK6kOSPWaZ0DJ/hMFvFKoJ9Hu4ZDKHcszWgopZ"
+	const other = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIG2VtcuspO4KiynUk18CWKEXTbwwa2jvnrGTQIHRpsfS"
+	name := filepath.Join(t.TempDir(), "signers")
+	for _, c := range []struct{ name, list, threshold, problem, warning string }{
+		{"good", "alice " + key, "1", "", ""},
+		{"two", "alice " + key + "\nbob " + other + "\n", "2", "", ""},
+		{"too few", "alice " + key, "2", "", "no release can be accepted"},
+		{"empty", "# nobody\n", "1", "", "no release can be accepted"},
+		{"for files only", "alice namespaces=\"godwit\" " + key, "1", "", "no release can be accepted"},
+		{"a public key", key + " alice@acme\n", "1", "it is a public key alone; put who signs with it before it", ""},
+		{"a private key", "-----BEGIN OPENSSH PRIVATE KEY-----\nb3Blbg==\n", "1", "it begins a private key", ""},
+		{"rubbish", "alice " + key + "\nhello\n", "1", "line 2 of", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if err := os.WriteFile(name, []byte(c.list), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			cfg, err := Parse("g.toml", fmt.Appendf(nil, "[source]\nurl='/x'\n[trust]\nmode='signed'\nproduct='p'\nthreshold=%s\nallowed_signers=%q\n[tree]\nroot='/r'", c.threshold, name), Options{})
+			switch {
+			case c.problem != "":
+				if godwit.CodeOf(err) != godwit.CodeConfig || !strings.HasPrefix(err.Error(), "g.toml:7: trust.allowed_signers names "+name+": ") || !strings.Contains(err.Error(), c.problem) {
+					t.Errorf("%v", err)
+				}
+			case err != nil:
+				t.Error(err)
+			case len(cfg.Warnings) > 1 || !strings.Contains(strings.Join(cfg.Warnings, ""), c.warning) || (c.warning == "") != (len(cfg.Warnings) == 0):
+				t.Errorf("%q", cfg.Warnings)
+			}
+		})
 	}
 }
 

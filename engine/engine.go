@@ -279,11 +279,18 @@ func (e *Engine) note(change map[string]string) {
 
 func (e *Engine) stamp() string { return strconv.FormatInt(e.Now().Unix(), 10) }
 
-// failed remembers err for status and passes it on.
+// failed remembers err for status and passes it on. A check that led to nothing
+// but an error is no check that went well.
 func (e *Engine) failed(stage godwit.Stage, err error) error {
-	if err != nil && godwit.CodeOf(err) != godwit.CodeBusy {
-		e.note(map[string]string{"error.at": e.stamp(), "error.stage": string(stage), "error.code": string(godwit.CodeOf(err)), "error.text": err.Error()})
+	code := godwit.CodeOf(err)
+	if err == nil || code == godwit.CodeBusy {
+		return err
 	}
+	change := map[string]string{"error.at": e.stamp(), "error.stage": string(stage), "error.code": string(code), "error.text": err.Error()}
+	if (stage == godwit.StageCheck || stage == godwit.StageDescribe) && !code.Deferral() && code != godwit.CodeRejected {
+		change["check.at"], change["check.result"] = e.stamp(), checkText(Check{}, err)
+	}
+	e.note(change)
 	return err
 }
 

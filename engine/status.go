@@ -88,5 +88,8 @@ func (e *Engine) Status() (Status, error) {
 	if strings.HasPrefix(s.LastCheck.Text, "failed: ") {
 		s.LastCheck.Key = ""
 	}
+	if s.LastCheck.Text == upToDate && !s.LastCheck.At.Before(s.LastError.At) {
+		s.LastError = Remark{} // what went wrong before has been got over
+	}
 	return s, nil
 }

@@ -220,7 +220,11 @@ func (e *Engine) confirm(r *Result) error {
 		return err
 	}
 	r.Outcome = Confirmed
-	e.Events.Say(godwit.StageConfirm, godwit.Info, e.Store.Record().Running.Name+" is confirmed")
+	running := e.Store.Record().Running
+	if e.Store.Notes()["check.commit"] == running.ID {
+		e.note(map[string]string{"check.at": e.stamp(), "check.result": upToDate})
+	}
+	e.Events.Say(godwit.StageConfirm, godwit.Info, running.Name+" is confirmed")
 	return e.Store.Prune()
 }
 

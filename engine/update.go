@@ -59,7 +59,7 @@ func (e *Engine) compare(ch choice) Check {
 	c := Check{Tip: tip, Running: r.Running, Channel: ch.orders, Wait: ch.wait}
 	switch rej, bad := r.Rejection(tip.Commit); {
 	case r.Running.ID == tip.Commit && r.Running.Rules == e.Rules.Fingerprint() && !ch.stands:
-		if c.Reason = "up to date"; bad {
+		if c.Reason = upToDate; bad {
 			c.Reason = "it runs for want of a previous version, although it failed: " + rej.Reason
 		}
 	case bad:
@@ -83,6 +83,9 @@ func (e *Engine) compare(ch choice) Check {
 	}
 	return c
 }
+
+// upToDate is the result of a check that found nothing to do.
+const upToDate = "up to date"
 
 func checkText(c Check, err error) string {
 	if err != nil {

@@ -26,7 +26,7 @@ func (g *Gate) Orders(_ context.Context, s godwit.Statement, tip godwit.Tip, m g
 	if tip.Channel == "" {
 		if g.c.Mode != None && g.c.Channel != "" && m.Channel == g.c.Channel && m.Sequence > 0 {
 			return godwit.Orders{}, godwit.Fail(godwit.CodeWithdrawn, nil, "the host no longer shows the channel "+m.Channel+", which this device follows",
-				"set the channel again; until then nothing is installed, since the host may be hiding it")
+				"set the channel again; until then nothing is installed, since the host may be hiding it. Where it was given up on purpose, run godwit update --forget on the device")
 		}
 		return godwit.Orders{}, nil
 	}

@@ -275,7 +275,7 @@ func (g *Gate) product(product, what string) error {
 			"sign it with a trailer \"Product: "+g.c.Product+"\", as godwit tag does; where the keys sign for this product alone, set trust.product = \"*\"")
 	default:
 		err = godwit.Fail(godwit.CodeWrongProduct, nil, what+" is for the product "+strconv.Quote(product)+", and this device is a "+strconv.Quote(g.c.Product),
-			"look whether source.url is the right repository")
+			"look whether source.url is the right repository, and trust.product what this device is")
 	}
 	return g.step("product", "it is for "+g.c.Product, err)
 }

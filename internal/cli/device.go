@@ -96,6 +96,9 @@ func (c *command) checkVerb() verb {
 					return err
 				}
 				p, name := c.printer(), named(refName(r.Tip.Ref), r.Tip.Commit)
+				if r.Tip.Ref == "" && r.Tip.Commit == r.Running.ID {
+					r.Tip.Ref = r.Running.Ref // a channel that leads to it has told of its commit alone
+				}
 				o := begin("check")
 				o.flag("available", r.Available)
 				o.flag("rejected", r.Rejected)
@@ -144,7 +147,7 @@ func ordersFields(r godwit.Orders) *object {
 }
 
 func refName(ref string) string {
-	for _, prefix := range []string{"refs/tags/", "refs/heads/"} {
+	for _, prefix := range []string{"refs/tags/", "refs/heads/", "releases/"} {
 		if name, ok := strings.CutPrefix(ref, prefix); ok {
 			return name
 		}

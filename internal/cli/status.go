@@ -15,6 +15,7 @@ import (
 	"github.com/godwit-ota/godwit/engine"
 	"github.com/godwit-ota/godwit/internal/device"
 	"github.com/godwit-ota/godwit/internal/jsontext"
+	"github.com/godwit-ota/godwit/internal/semver"
 	"github.com/godwit-ota/godwit/internal/term"
 	"github.com/godwit-ota/godwit/store"
 )
@@ -293,7 +294,11 @@ func statusText(s report, now time.Time) string {
 		b.row("channel", s.channelLine(now))
 	}
 	if v := s.Memory.Version; v != "" && v != s.Running.Name {
-		b.row("newest", v, " was accepted before: nothing older is, unless a signed channel leads back")
+		if isLower(v, s.Running.Name) {
+			b.row("oldest", v, " may be gone back to: a signed channel leads there")
+		} else {
+			b.row("newest", v, " was accepted before: nothing older is, unless a signed channel leads back")
+		}
 	}
 	b.row("tree", s.root, ", layout ", string(s.Layout))
 	if s.quota != "" {
@@ -314,6 +319,13 @@ func statusText(s report, now time.Time) string {
 		head = ""
 	}
 	return term.Clean(b.String())
+}
+
+// isLower reports whether both are versions, and a the lower one.
+func isLower(a, b string) bool {
+	v, ok := semver.Parse(a)
+	w, ok2 := semver.Parse(b)
+	return ok && ok2 && semver.Compare(v, w) < 0
 }
 
 func boot(n int) string {

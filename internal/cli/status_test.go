@@ -98,6 +98,10 @@ last check   never
 	if got := string(jsontext.Append(nil, statusFields(s))); !strings.Contains(got, json) {
 		t.Errorf("got\n%s\nwithout\n%s", got, json)
 	}
+	s.Memory.Version = "v1.2.0"
+	if got := statusText(s, now); !strings.Contains(got, "\noldest       v1.2.0 may be gone back to: a signed channel leads there\n") {
+		t.Error(got)
+	}
 	s.Memory.Signers, s.Memory.Revoked, s.trust.Threshold, s.Channel.Expired = "sha256:1", "sha256:2", 2, true
 	want = `trust        releases for the product "station", signed by 2 of those in the allowed_signers that a release brought
              and not in the revoked_keys that a release brought

@@ -213,6 +213,17 @@ func (l *list) entry() (entry, error) {
 	if err != nil {
 		return e, err
 	}
+	// What is put into such a list by mistake, most of all.
+	if k, err := l.publicKey(line); err == nil || errors.Is(err, errUnknownType) {
+		kind, _ := word(line)
+		if err == nil {
+			kind = []byte(k.Type())
+		}
+		return e, l.malformed("it is a public key alone; put who signs with it before it, as in alice@example.org " + string(kind) + " KEY")
+	}
+	if bytes.HasPrefix(line, []byte("-----BEGIN ")) {
+		return e, l.malformed("it begins a private key, which only its owner may have; what belongs here is the line of the .pub file, with a name before it")
+	}
 	var name []byte
 	if line[0] == '"' {
 		var ok bool
