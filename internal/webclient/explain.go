@@ -68,7 +68,7 @@ func Explain(ctx context.Context, host string, now time.Time, err error) error {
 	case errors.As(err, &dns):
 		text, hint = "the name "+host+" has no address", "is this device online? Check source.url and the name server"
 	case errors.Is(err, syscall.ECONNREFUSED):
-		text, hint = host+" does not accept connections", "is the Git host running? Check the port in source.url"
+		text, hint = host+" does not accept connections", "is the host running? Check the port in source.url"
 	case errors.Is(err, syscall.ENETUNREACH) || errors.Is(err, syscall.EHOSTUNREACH):
 		text, hint = "there is no way to "+host, "is this device online?"
 	}

@@ -15,7 +15,8 @@ import (
 // notes is what is remembered of the mirrors between runs. It lies in the state
 // folder and is worth nothing when lost.
 type notes struct {
-	shunned int // the mirror whose answer was refused last, -1 if none was
+	shunned int    // the mirror whose answer was refused last, -1 if none was
+	refused string // digest of the channel's file that was, with the signatures beside it; "" if none was
 	docs    []asked
 }
 
@@ -51,6 +52,8 @@ func (s *Source) load() {
 			if n, err := strconv.Atoi(f[1]); err == nil && n >= 0 && n < len(s.cfg.Mirrors) {
 				s.shun(n)
 			}
+		case len(f) == 2 && f[0] == "refused" && isSum(f[1]):
+			s.asked.refused = f[1]
 		case len(f) == 4 && len(s.asked.docs) < maxAsked:
 			n, err1 := strconv.Atoi(f[0])
 			path, err2 := strconv.Unquote(f[2])
@@ -69,6 +72,9 @@ func (s *Source) save() {
 	var b []byte
 	if s.asked.shunned >= 0 {
 		b = append(strconv.AppendInt(append(b, "shunned "...), int64(s.asked.shunned), 10), '\n')
+	}
+	if s.asked.refused != "" {
+		b = append(append(append(b, "refused "...), s.asked.refused...), '\n')
 	}
 	for _, d := range s.asked.docs {
 		b = append(append(strconv.AppendInt(b, int64(d.mirror), 10), ' '), d.sum...)

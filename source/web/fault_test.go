@@ -287,7 +287,10 @@ func TestManifestChangedMidway(t *testing.T) {
 	if n != len(tree) {
 		t.Errorf("%d files", n)
 	}
-	w.src.Discard()
+	if err := w.cfg.State.Remove("state/web/" + tip.Commit); err != nil {
+		t.Fatal(err)
+	}
+	w.restart()
 	_, err := w.src.Release(context.Background(), tip)
 	wantCode(t, err, godwit.CodeMissingObject)
 }

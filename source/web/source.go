@@ -10,6 +10,7 @@
 package web
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"strconv"
@@ -68,15 +69,16 @@ type Config struct {
 // A Source is one published folder. It is not safe for concurrent use, except
 // that the listings it gave may be read by several at once.
 type Source struct {
-	cfg    Config
-	order  []int // of the mirrors
-	spool  spool
-	asked  notes
-	loaded bool
-	from   int             // the mirror that gave the last document, -1 if none did
-	fresh  map[string]bool // documents that came in this run, by digest
-	byPath bool            // the folder has its files by path
-	buf    []byte
+	cfg     Config
+	order   []int // of the mirrors
+	spool   spool
+	asked   notes
+	loaded  bool
+	from    int             // the mirror that gave the last document, -1 if none did
+	fresh   map[string]bool // documents that came in this run, by digest
+	byPath  bool            // the folder has its files by path
+	channel string          // the digest of the channel's file that was asked for last
+	buf     []byte
 }
 
 const (
@@ -220,9 +222,14 @@ func (s *Source) statement(ctx context.Context, path, sum string, limit int64, k
 	}
 	st.Body = f
 	name := sum + Suffix
-	if keep && !s.fresh[sum] {
-		if b, err := s.spool.read(name, maxSignature); err == nil && len(b) > 0 {
-			st.Signatures = b
+	var kept []byte
+	if keep {
+		s.channel = sum
+		if b, err := s.spool.read(name, maxSignature); err == nil {
+			kept = b
+		}
+		if !s.fresh[sum] && s.asked.refused != sum && len(kept) > 0 {
+			st.Signatures = kept
 			return st, nil
 		}
 	}
@@ -234,7 +241,7 @@ func (s *Source) statement(ctx context.Context, path, sum string, limit int64, k
 		return st, err
 	}
 	delete(s.fresh, sum)
-	if keep && len(st.Signatures) > 0 {
+	if keep && len(st.Signatures) > 0 && !bytes.Equal(st.Signatures, kept) {
 		return st, s.spool.write(name, st.Signatures)
 	}
 	return st, nil
@@ -246,6 +253,10 @@ func (s *Source) statement(ctx context.Context, path, sum string, limit int64, k
 func (s *Source) Describe(_ context.Context, v godwit.Verified, have []string) (godwit.Described, error) {
 	d := godwit.Described{Verified: v, Listing: func(func(godwit.Entry, error) bool) {}}
 	s.load()
+	if s.channel != "" && s.asked.refused != "" {
+		s.asked.refused = "" // it was believed
+		s.save()
+	}
 	keep := append([]string{v.Commit}, have...)
 	for _, doc := range s.asked.docs {
 		keep = append(keep, doc.sum)
@@ -277,9 +288,27 @@ func (s *Source) Describe(_ context.Context, v godwit.Verified, have []string) (
 
 // Discard forgets what came from the mirrors, after some of it was refused. The
 // mirror that gave it is tried last from now on, and those behind it first.
+//
+// Where there is one mirror alone, what may be asked for again and again stays,
+// so that as long as it is refused it is not sent and written each time. The
+// signatures of the channel are asked for anew: there may be others by then.
 func (s *Source) Discard() {
-	s.spool.prune(nil)
 	s.load()
+	if len(s.cfg.Mirrors) == 1 {
+		var keep []string
+		for _, d := range s.asked.docs {
+			if f, err := s.spool.open(d.sum); err == nil {
+				if size, err := f.Size(); err == nil && size <= maxKept {
+					keep = append(keep, d.sum)
+				}
+			}
+		}
+		s.asked.refused = s.channel
+		s.spool.prune(keep)
+		s.save()
+		return
+	}
+	s.spool.prune(nil)
 	s.asked.docs = nil
 	s.asked.shunned = -1
 	if s.from >= 0 && len(s.cfg.Mirrors) > 1 {
@@ -287,3 +316,6 @@ func (s *Source) Discard() {
 	}
 	s.save()
 }
+
+// maxKept is the size up to which what was refused may stay.
+const maxKept = 1 << 20

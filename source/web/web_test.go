@@ -387,15 +387,40 @@ func TestConditionalRequests(t *testing.T) {
 	if got := s.seen(); got[0] != "channel.json" {
 		t.Errorf("%q", got)
 	}
-	// After a refusal nothing of it stays.
+	// After a refusal it is not sent again, nor written. Signatures may have come.
 	w.src.Discard()
-	if got := w.left(); len(got) != 1 || got[0] != "notes" {
+	if got := w.left(); len(got) != 3 {
 		t.Errorf("%q", got)
+	}
+	for _, signature := range []string{"signature 2", "signature 3"} {
+		s.files["channel.json.sig"] = []byte(signature)
+		w.restart()
+		s.seen()
+		statement(signature)
+		w.src.Discard()
+		if got := s.seen(); !slices.Equal(got, []string{"channel.json 304", "channel.json.sig"}) {
+			t.Errorf("%q", got)
+		}
+	}
+	// Once it was believed they are not asked for any more.
+	w.restart()
+	statement("signature 3")
+	s.files["manifest.json"] = published(t, "v1.0.0", tree)["manifest.json"]
+	if _, err := w.src.Describe(context.Background(), godwit.Verified{Release: godwit.Release{Tip: godwit.Tip{Commit: w.tip().Channel}}, Time: time.Unix(1, 0)}, nil); err != nil {
+		t.Fatal(err)
 	}
 	w.restart()
 	s.seen()
-	statement("signature 2")
-	if got := s.seen(); !slices.Equal(got, []string{"channel.json", "channel.json.sig"}) {
+	statement("signature 3")
+	if got := s.seen(); !slices.Equal(got, []string{"channel.json 304"}) {
+		t.Errorf("%q", got)
+	}
+	// What is large does not stay.
+	delete(s.files, "channel.json")
+	s.files["manifest.json"] = bytes.Repeat([]byte(" "), 1<<20+1)
+	w.tip()
+	w.src.Discard()
+	if got := w.left(); slices.Contains(got, hexOf(s.files["manifest.json"])) {
 		t.Errorf("%q", got)
 	}
 }
