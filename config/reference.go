@@ -1,6 +1,7 @@
 package config
 
 import (
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -28,6 +29,9 @@ var laterKeys = []string{
 	"cellular_enabled", "cellular_apn", "cellular_uart", "cellular_tx_pin", "cellular_rx_pin", "cellular_baud", "cellular_tech", "cellular_cost_per_mb",
 	"lora_enabled", "lora_spi_pins", "lora_cs_pin", "lora_rst_pin", "lora_freq", "update_scheduling",
 }
+
+// Unchecked is what the Warning says of a reference file that trusts everybody.
+const Unchecked = "nothing checks who made a release"
 
 // isReference reports whether a file is in the reference updater's form: it has
 // one of that form's keys, or its name, and no section of ours.
@@ -285,9 +289,9 @@ func (f *flat) version() (unused []string) {
 	switch {
 	case t.Mode == "hmac":
 	case key != "":
-		d.warn("", "nothing checks who made what this device installs: manifest_key is for releases, and the channel \"developer\" follows a branch")
+		d.warn("", Unchecked+": manifest_key is for releases, and the channel \"developer\" follows a branch")
 	default:
-		d.warn("", "nothing checks who made a release: there is no manifest_key; signed releases are better than either, see `godwit init --from`")
+		d.warn("", Unchecked+": there is no manifest_key; signed releases are better than either, see `godwit init --from`")
 	}
 	return unused
 }
@@ -339,13 +343,19 @@ func (f *flat) transfer() {
 	}
 }
 
-// canReboot reports whether there is a program for it, as packages that restart
-// look for it.
+// canReboot reports whether this is a machine that a program can reboot: one
+// that systemd has booted (sd_booted(3)), or another init, and no container.
 func canReboot() bool {
-	for _, program := range []string{"systemctl", "reboot"} {
-		if _, err := exec.LookPath(program); err == nil {
-			return true
-		}
+	if _, err := os.Stat("/run/systemd/system"); err == nil {
+		return true
+	}
+	if _, err := exec.LookPath("reboot"); err != nil {
+		return false
+	}
+	first, _ := os.ReadFile("/proc/1/comm") // proc_pid_comm(5)
+	switch strings.TrimSpace(string(first)) {
+	case "init", "busybox", "openrc-init", "runit", "procd":
+		return true
 	}
 	return false
 }
@@ -366,9 +376,9 @@ func (f *flat) restart() {
 		d.c.Restart.Reboot = true
 	case "":
 		if d.c.Restart.Reboot = canReboot(); d.c.Restart.Reboot {
-			d.warn("", "this machine reboots after each update, because reset_mode is \"hard\" where the file does not say otherwise")
+			d.warn("", "THIS MACHINE REBOOTS after each update, because reset_mode is \"hard\" where the file does not say otherwise; to try things out, write \"reset_mode\": \"none\"")
 		} else {
-			d.warn("", "nothing is restarted after an update: reset_mode is \"hard\" where the file does not say otherwise, and this machine has no program to reboot with")
+			d.warn("", "nothing is restarted after an update: reset_mode is \"hard\" where the file does not say otherwise, and this is no machine that could reboot itself")
 		}
 	case "none":
 	case "soft":

@@ -101,7 +101,8 @@ type command struct {
 	help                 bool
 	operands             []string // what stands behind the command, without flags
 
-	exit int // of a command that ended without an error
+	verb string // the command's name
+	exit int    // of a command that ended without an error
 
 	out *term.Printer
 }
@@ -115,7 +116,9 @@ func (c *command) printer() *term.Printer {
 	return c.out
 }
 
-// loadConfig finds and reads the configuration and says its warnings.
+// loadConfig finds and reads the configuration. It says its warnings where
+// something may be done about them: not each time when somebody looks at what
+// runs.
 func (c *command) loadConfig() (*config.Config, error) {
 	name, err := config.Find(c.configFile, ".", c.getenv)
 	if err != nil {
@@ -126,8 +129,10 @@ func (c *command) loadConfig() (*config.Config, error) {
 		return nil, err
 	}
 	c.verbose = c.verbose || cfg.Device.Verbose && !c.quiet
-	for _, w := range cfg.Warnings {
-		c.printer().Warn(w)
+	if c.verbose || c.verb == "check" || c.verb == "update" {
+		for _, w := range cfg.Warnings {
+			c.printer().Warn(w)
+		}
 	}
 	return cfg, nil
 }

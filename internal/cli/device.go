@@ -58,7 +58,9 @@ func versionFields(v store.Version) *object {
 	o.some("time", stamp(v.Time))
 	o.some("since", stamp(v.At))
 	o.some("policy", v.Policy)
-	o.some("signers", v.Signers)
+	if v.Signers != "" {
+		o.add("signers", strings.Split(v.Signers, ", "))
+	}
 	return o
 }
 

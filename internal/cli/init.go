@@ -80,12 +80,17 @@ func (c *command) init(ctx context.Context, f initFlags) error {
 	root := c.root
 	values := config.Values{}
 	if f.from != "" {
+		if _, err := os.Stat(f.from); err != nil {
+			return godwit.Fail(godwit.CodeUsage, err, "the file that --from names cannot be read", "name the ota_config.json, .yaml or .toml that there is")
+		}
 		cfg, err := config.Load(f.from, config.Options{Root: root})
 		if err != nil {
 			return err
 		}
 		for _, w := range cfg.Warnings {
-			c.printer().Warn(w)
+			if f.trust == "" || !strings.Contains(w, config.Unchecked) { // --trust says otherwise
+				c.printer().Warn(w)
+			}
 		}
 		values = cfg.Values()
 		root = string(cfg.Tree.Root)

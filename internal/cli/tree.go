@@ -80,6 +80,9 @@ func (v verb) verbFlags() *pflag.FlagSet {
 // execute finds the command in args and runs it.
 func (c *command) execute(ctx context.Context, args []string) error {
 	verbs := c.verbs()
+	for _, a := range args { // also where the rest cannot be understood
+		c.json = c.json || a == "--json"
+	}
 	before := c.globalFlags()
 	before.SetInterspersed(false) // up to the name of the command
 	if err := before.Parse(args); err != nil {
@@ -128,6 +131,7 @@ func (c *command) execute(ctx context.Context, args []string) error {
 	case n > most:
 		return usageText("there is an argument too much, \""+c.operands[most]+"\": "+v.usage(), v.name)
 	}
+	c.verb = v.name
 	defer func() { c.printer().Done() }() // the configuration has a say in what it prints
 	return v.run(ctx, all.Arg(0))
 }
