@@ -310,7 +310,7 @@ func (c *command) verifyVerb() verb {
 	return verb{
 		name: "verify", use: "[--repair] [TARGET]", short: "hash the installed files, or judge a release as a device would", operands: [2]int{0, 1},
 		long: "Without TARGET, read every installed file and compare its hash with what the release says. Each difference is one line. With --repair the files are put right, from this device where it has the content, else from the repository.\n\n" +
-			"With TARGET, judge a release or a channel as a device would, one line for each check: a tag of the repository here (v1.4.0, channel/stable), a manifest or a channel's file with its signature beside it, or a published folder, of which every file is read. Who may sign is what the configuration says, or --allowed-signers and --product. What a device remembers is left out: it would also refuse what is older than what it has.",
+			"With TARGET, judge a release or a channel as a device would, one line for each check: a tag of the repository here (v1.4.0, channel/stable), a manifest or a channel's file with its signature beside it, or a published folder: its channel and every file of the release that it leads to. Who may sign is what the configuration says, or --allowed-signers and --product. What a device remembers is left out: it would also refuse what is older than what it has.",
 		examples: []string{"godwit verify", "godwit verify --repair", "godwit verify v1.4.0 --allowed-signers allowed_signers --product station", "godwit verify public/"},
 		exits:    []int{0, 1, 2, 4, 6},
 		flags: func(f *pflag.FlagSet) {
