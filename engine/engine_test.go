@@ -540,3 +540,39 @@ func TestRulesChange(t *testing.T) {
 	}
 	d.runs(t, "v1")
 }
+
+// What runs already has nothing to prove when it is installed anew; by other
+// rules it has, and the way back leads to the old ones.
+func TestTheSameAnew(t *testing.T) {
+	for _, layout := range []store.Layout{store.Slots, store.InPlace} {
+		d := newDevice(t, layout, nil)
+		ctx := context.Background()
+		for _, v := range []string{"v1", "v2"} {
+			d.src.tip = v
+			_, err := d.Update(ctx, engine.UpdateOptions{})
+			code(t, err, "")
+		}
+		sick := errors.New("sick")
+		d.app.health = func() error { return sick }
+		r, err := d.Update(ctx, engine.UpdateOptions{Force: true})
+		code(t, err, "")
+		if r.Outcome != engine.Updated {
+			t.Errorf("%+v", r)
+		}
+		d.runs(t, "v2")
+		d.app.restart = func() (bool, error) { return false, errors.New("it does not start") }
+		_, err = d.Update(ctx, engine.UpdateOptions{Force: true})
+		if err == nil || godwit.CodeOf(err) == godwit.CodeRolledBack {
+			t.Errorf("%v", err)
+		}
+		d.runs(t, "v2")
+		d.app.restart = nil
+		d.Rules = plan.Rules{Ignore: []string{"lib/"}}
+		_, err = d.Update(ctx, engine.UpdateOptions{})
+		code(t, err, godwit.CodeRolledBack)
+		d.runs(t, "v2")
+		if s, _ := d.Status(); s.Running.Name == "v1" || len(s.Rejected) != 1 {
+			t.Errorf("%+v", s)
+		}
+	}
+}

@@ -294,6 +294,14 @@ func TestAttackOldKey(t *testing.T) {
 	stolen("channel/stable", old, "Sequence: 3\nRelease: v1.0.0")
 	f.refuses(godwit.CodeDowngrade, "v1.1.0")
 
+	// Also not by the first channel that the device ever sees.
+	f = newFleet(t, store.Slots, githost.Config{})
+	old = f.release("v1.0.0")
+	stolen = f.oldKey()
+	f.follow.Channel, f.trust.Channel = "dev", "dev"
+	stolen("channel/dev", old, "Sequence: 1\nRelease: v1.0.0\nRollback-To: v1.0.0")
+	f.refuses(godwit.CodeReplayed, "v1.1.0")
+
 	f = newFleet(t, store.Slots, githost.Config{})
 	stolen = f.oldKey()
 	f.tag("bob", "v1.2.0", f.commit("v1.2.0"), "Product: station")

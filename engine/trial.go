@@ -26,6 +26,8 @@ func (e *Engine) startTrial(ctx context.Context, h *hold, r Result) (Result, err
 	switch {
 	case ctx.Err() != nil:
 		return r, e.interrupted(ctx, r.To)
+	case err != nil && r.From.Same(r.To):
+		return r, e.failed(godwit.StageRestart, err)
 	case err != nil:
 		if e := h.await(ctx); e != nil {
 			return r, e
@@ -130,7 +132,7 @@ func (e *Engine) finishTrial(ctx context.Context, h *hold, want store.Version) (
 	}
 	before := e.Store.Record()
 	r := Result{Outcome: OnTrial, From: before.Previous, To: before.Running}
-	if before.Running.ID != want.ID || before.Running.Dir != want.Dir {
+	if !before.Running.Same(want) || before.Running.Dir != want.Dir {
 		return leftMeanwhile(r, want)
 	}
 	if !before.Trial.Open {
@@ -159,7 +161,7 @@ func (e *Engine) finishTrial(ctx context.Context, h *hold, want store.Version) (
 		return r, err
 	}
 	after := e.Store.Record()
-	if after.Running.ID != want.ID || after.Running.Dir != want.Dir {
+	if !after.Running.Same(want) || after.Running.Dir != want.Dir {
 		r.To = after.Running
 		return leftMeanwhile(r, want)
 	}

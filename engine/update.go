@@ -298,7 +298,9 @@ func (e *Engine) install(ctx context.Context, opt UpdateOptions) (r Result, stag
 
 	stage = godwit.StageSwitch
 	id, up := e.Boot()
-	err = s.Switch(b, store.Trial{Open: true, BootsLeft: e.Trial.Boots, Boot: id, Since: up})
+	// What runs already has nothing to prove, and what came before it is not the
+	// place to go back to when it cannot be started anew.
+	err = s.Switch(b, store.Trial{Open: !running.Same(r.To), BootsLeft: e.Trial.Boots, Boot: id, Since: up})
 	if err != nil {
 		return r, stage, err
 	}

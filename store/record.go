@@ -31,6 +31,9 @@ type Version struct {
 	At      time.Time // when it was switched to, by this device's clock
 }
 
+// Same reports whether v and o are one release under the same rules.
+func (v Version) Same(o Version) bool { return v.ID == o.ID && v.Rules == o.Rules }
+
 // IsZero reports whether v stands for "no version".
 func (v Version) IsZero() bool { return v.ID == "" }
 

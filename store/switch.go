@@ -33,8 +33,8 @@ func (s *Store) Switch(b *Pending, trial Trial) error {
 		old.Listing = b.survey.name
 		r.Older = nil
 	} else {
-		if old.ID == b.Version.ID && !r.Previous.IsZero() {
-			old = r.Previous // the same release anew: what a rollback leads to stays
+		if old.Same(b.Version) && !r.Previous.IsZero() {
+			old = r.Previous // the same anew: what a rollback leads to stays
 		}
 		var older []Version
 		for _, v := range append([]Version{r.Previous}, r.Older...) {
@@ -46,7 +46,9 @@ func (s *Store) Switch(b *Pending, trial Trial) error {
 	}
 	old.Hook = "" // has run
 	previous := old
-	if s.opt.Layout == InPlace && old.ID == b.Version.ID && !r.Previous.IsZero() {
+	if s.opt.Layout == InPlace && old.Same(b.Version) && !r.Previous.IsZero() {
+		// The same anew. By other rules it is not: it may take the place of files
+		// that it left alone before.
 		previous = r.Previous
 	}
 	r.Running, r.Previous, r.Leaving = b.Version, previous, old

@@ -101,7 +101,13 @@ func (g *Gate) Orders(_ context.Context, s godwit.Statement, tip godwit.Tip, m g
 // replayed compares orders, and the digest of what they said, with the last ones
 // of the same channel.
 func replayed(o godwit.Orders, said string, m godwit.Memory) error {
-	if o.Channel != m.Channel {
+	same := o.Channel == m.Channel
+	if o.RollbackTo != "" && o.Time.Before(m.Time) && !(same && said == m.Orders) {
+		// By a key, maybe, that has ended since.
+		return godwit.Fail(godwit.CodeReplayed, nil, "the channel "+o.Channel+" goes back to "+o.RollbackTo+" by orders of "+day(o.Time)+", before this device's newest release of "+day(m.Time),
+			"set the channel again, on a machine whose clock is right")
+	}
+	if !same {
 		return nil
 	}
 	n, last := strconv.FormatUint(o.Sequence, 10), strconv.FormatUint(m.Sequence, 10)
@@ -109,10 +115,6 @@ func replayed(o godwit.Orders, said string, m godwit.Memory) error {
 	case o.Sequence < m.Sequence:
 		return godwit.Fail(godwit.CodeReplayed, nil, "the host shows number "+n+" of the channel "+o.Channel+", and this device has seen number "+last,
 			"the host gives out an old state; if the channel was made anew, set it with --number "+strconv.FormatUint(m.Sequence+1, 10))
-	case o.Sequence > m.Sequence && o.RollbackTo != "" && o.Time.Before(m.Time):
-		// By a key, maybe, that has ended since.
-		return godwit.Fail(godwit.CodeReplayed, nil, "the channel "+o.Channel+" goes back to "+o.RollbackTo+" by orders of "+day(o.Time)+", before this device's newest release of "+day(m.Time),
-			"set the channel again, on a machine whose clock is right")
 	case o.Sequence == m.Sequence && said != m.Orders:
 		return godwit.Fail(godwit.CodeReplayed, nil, "number "+n+" of the channel "+o.Channel+" says something else than before", "set the channel again, which gives it the next number")
 	}
