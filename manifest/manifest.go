@@ -32,14 +32,14 @@ import (
 
 // Limits bound what a manifest may hold. A zero field takes the default.
 type Limits struct {
-	Bytes   int64 // of the document; default 256 MiB
+	Bytes   int64 // of the document; default 64 MiB
 	Files   int   // default 1 million
 	Deletes int   // default 1,000; they are held in memory
 }
 
 func (l Limits) withDefaults() Limits {
 	if l.Bytes <= 0 {
-		l.Bytes = 256 << 20
+		l.Bytes = 64 << 20
 	}
 	if l.Files <= 0 {
 		l.Files = 1 << 20

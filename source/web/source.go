@@ -96,7 +96,7 @@ func New(cfg Config) (*Source, error) {
 		return nil, godwit.Fail(godwit.CodeConfig, nil, "there can be no release or channel called "+strconv.Quote(name), "check source.channel and source.tag")
 	}
 	if cfg.Limits.Bytes <= 0 {
-		cfg.Limits.Bytes = 256 << 20
+		cfg.Limits.Bytes = 64 << 20
 	}
 	s := &Source{cfg: cfg, from: -1, spool: spool{fsys: cfg.State, folder: cfg.Folder}, fresh: map[string]bool{}, buf: make([]byte, bufferSize)}
 	for i := range cfg.Mirrors {
