@@ -345,6 +345,8 @@ func (c *command) verifyVerb() verb {
 					return err
 				case v.Version.IsZero():
 					return godwit.Fail(godwit.CodeNotInstalled, nil, "nothing has been installed yet", "run `godwit update`")
+				case v.Version.ID == store.BeforeGodwit:
+					p.Printf("the files from before Godwit run, and there is no release to hold them against\n")
 				case v.Repaired > 0:
 					p.Printf("repaired %s; all %s are as %s has them\n", files(v.Repaired), files(v.Files), title(v.Version))
 				default:

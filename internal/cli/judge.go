@@ -39,6 +39,9 @@ func (c *command) judge(ctx context.Context, target string, j judge) error {
 		if j.revoked != "" {
 			return usageText("--revoked-keys goes with --allowed-signers", "verify")
 		}
+		if _, err := config.Find(c.configFile, ".", c.getenv); err != nil {
+			return godwit.Fail(godwit.CodeUsage, nil, "it is not known who may sign "+target+": there is no configuration here", "give --allowed-signers FILE and --product NAME, or --config")
+		}
 		cfg, err := c.loadConfig()
 		if err != nil {
 			return err
@@ -48,6 +51,11 @@ func (c *command) judge(ctx context.Context, target string, j judge) error {
 		}
 	} else if j.product == "" {
 		return usageText("--allowed-signers needs --product, which may be \"*\"", "verify")
+	}
+	for _, list := range []string{j.allowed, j.revoked} {
+		if _, err := os.Stat(list); list != "" && err != nil {
+			return godwit.Fail(godwit.CodeUsage, err, "a list of keys cannot be read", "name a file that is there with --allowed-signers and --revoked-keys")
+		}
 	}
 	if j.product != "" {
 		t.Product = j.product
