@@ -32,6 +32,7 @@ type client struct {
 	install func(*device) command
 	update  func(*device) command
 	poll    func(*device) command // is there something new?
+	trust   string                // Godwit: its section [trust], if it follows the signed tag
 }
 
 // A device is a folder with a tree that one client keeps up to date.
@@ -107,11 +108,15 @@ func (d *device) configure() error {
 		return nil
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "[source]\nurl = %q\nbranch = \"main\"\n", d.url())
+	follow, trust := "branch = \"main\"", "mode = \"none\""
+	if d.trust != "" {
+		follow, trust = fmt.Sprintf("tag = %q", current), d.trust
+	}
+	fmt.Fprintf(&b, "[source]\nurl = %q\n%s\n", d.url(), follow)
 	if d.ca != "" {
 		fmt.Fprintf(&b, "ca_file = %q\n", d.ca)
 	}
-	fmt.Fprintf(&b, "[trust]\nmode = \"none\"\n[tree]\nroot = %q\nlayout = \"slots\"\n", d.tree())
+	fmt.Fprintf(&b, "[trust]\n%s\n[tree]\nroot = %q\nlayout = \"slots\"\n", trust, d.tree())
 	if d.filter != "" {
 		fmt.Fprintf(&b, "allow = [%q]\n", d.filter)
 	}

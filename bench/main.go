@@ -28,7 +28,7 @@ func main() {
 	var (
 		godwit = flag.String("godwit", "../bin/godwit", "the program to measure")
 		out    = flag.String("out", "../out/bench", "folder for repositories and devices, on a real disk")
-		only   = flag.String("only", "bytes,memory,speed,size", "what to measure")
+		only   = flag.String("only", "bytes,memory,speed,signature,size", "what to measure")
 	)
 	flag.Parse()
 	if err := bench(os.Stdout, *godwit, *out, strings.Split(*only, ",")); err != nil {
@@ -90,9 +90,9 @@ func bench(w io.Writer, godwit, out string, what []string) error {
 
 	b.header()
 	for _, part := range what {
-		measure, ok := map[string]func() error{"bytes": b.bytes, "memory": b.memory, "speed": b.speed, "size": b.size}[part]
+		measure, ok := map[string]func() error{"bytes": b.bytes, "memory": b.memory, "speed": b.speed, "signature": b.signature, "size": b.size}[part]
 		if !ok {
-			return fmt.Errorf("-only %s: there is bytes, memory, speed, size", part)
+			return fmt.Errorf("-only %s: there is bytes, memory, speed, signature, size", part)
 		}
 		if err := measure(); err != nil {
 			return fmt.Errorf("%s: %w", part, err)
