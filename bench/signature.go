@@ -26,7 +26,7 @@ func (b *run) sign(r repo, v int) error {
 			return err
 		}
 	}
-	return git(filepath.Join(b.root, r.serves()), "-c", "gpg.format=ssh", "-c", "user.signingkey="+key,
+	return git(filepath.Join(b.root, r.serves()), "-c", "user.name=Bench", "-c", "user.email=bench@example.org", "-c", "gpg.format=ssh", "-c", "user.signingkey="+key,
 		"tag", "--force", "--sign", "--message", "Release\n\nProduct: bench", current, fmt.Sprintf("refs/tags/%d^{commit}", v))
 }
 
