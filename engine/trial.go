@@ -328,8 +328,17 @@ func (e *Engine) goBack(ctx context.Context, h *hold, r Result, why string, rest
 	if err := s.Prune(); err != nil {
 		return r, e.failed(godwit.StagePrune, err)
 	}
-	return r, godwit.Fail(godwit.CodeRolledBack, nil, bad.Name+" did not prove itself and "+r.To.Name+" runs again: "+why,
+	return r, godwit.Fail(godwit.CodeRolledBack, nil, apart(bad, r.To)+" did not prove itself and "+apart(r.To, bad)+" runs again: "+why,
 		"publish a mended release; this one is not tried again by itself")
+}
+
+// apart names v so that nobody takes it for o: two commits of a branch have one
+// name.
+func apart(v, o store.Version) string {
+	if v.Name != o.Name {
+		return v.Name
+	}
+	return v.Name + " (" + short(v.ID) + ")"
 }
 
 func cut(s string, n int) string {

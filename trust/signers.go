@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"io"
 	"strconv"
 	"strings"
@@ -142,6 +143,9 @@ func (g *Gate) goodSignatures(st godwit.Statement, m godwit.Memory, what string)
 	}
 	if len(blocks) == 0 {
 		hint := "sign it: godwit tag does"
+		if st.Form == godwit.FileStatement {
+			hint = "sign it: godwit publish does"
+		}
 		if k := tagtext.OtherSignature(text); k != "" {
 			hint = "its signature is an " + k + " one; SSH keys count here: git config gpg.format ssh, or godwit tag"
 		}
@@ -181,6 +185,10 @@ func (g *Gate) goodSignatures(st godwit.Statement, m godwit.Memory, what string)
 		good = append(good, s)
 	}
 	if len(good) == 0 {
+		var e *godwit.Error
+		if errors.As(first, &e) && e.Code == godwit.CodeBadSignature {
+			first = godwit.Fail(e.Code, nil, what+": "+e.Text, e.Hint)
+		}
 		return nil, first
 	}
 	return good, nil

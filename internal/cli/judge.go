@@ -168,6 +168,9 @@ func sameCommit(ctx context.Context, r *author.Repository, o godwit.Orders) erro
 
 // judgeFile judges a manifest, or a channel's file, by itself.
 func (c *command) judgeFile(ctx context.Context, g *trust.Gate, name string) error {
+	if file, is := strings.CutSuffix(name, web.Suffix); is {
+		return godwit.Fail(godwit.CodeUsage, nil, name+" is the signature of "+file, "name the file itself: godwit verify "+file)
+	}
 	f, err := os.Open(name)
 	if err != nil {
 		return godwit.Fail(godwit.CodeUsage, err, name+" cannot be read", "")
@@ -278,6 +281,9 @@ func (c *command) judgeSource(ctx context.Context, g *trust.Gate, src *web.Sourc
 	}
 	if err == nil {
 		err = src.Fetch(ctx, d, d.Listing, sink{work})
+	}
+	if code := godwit.CodeOf(err); code == godwit.CodeBadObject || code == godwit.CodeMissingObject {
+		err = godwit.Fail(godwit.CodeTampered, err, "the folder does not hold what was signed", "publish the release again, or copy the folder anew")
 	}
 	if err := c.step("files", files(n)+", each as the manifest has it", err); err != nil {
 		return err

@@ -90,13 +90,13 @@ func TestFaults(t *testing.T) {
 			}
 			return serve(w, other[:300_000], "716800") // without an ETag
 		}},
-		{"gone", godwit.CodeMissingObject, func(n int, w http.ResponseWriter, r *http.Request, path string) bool {
+		{"gone", godwit.CodeNetwork, func(n int, w http.ResponseWriter, r *http.Request, path string) bool {
 			if path == smallName {
 				http.NotFound(w, r)
 			}
 			return path == smallName
 		}},
-		{"a bucket that does not say what it lacks", godwit.CodeMissingObject, func(n int, w http.ResponseWriter, r *http.Request, path string) bool {
+		{"a bucket that does not say what it lacks", godwit.CodeNetwork, func(n int, w http.ResponseWriter, r *http.Request, path string) bool {
 			if path == smallName {
 				w.WriteHeader(http.StatusForbidden)
 			}

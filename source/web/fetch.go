@@ -107,7 +107,7 @@ func (d *download) run(ctx context.Context) (err error) {
 	}
 	err = d.s.each(ctx, false, func(i int, m mirror.Mirror) error { return d.ask(ctx, i, m) })
 	if err == errMissing {
-		err = godwit.Fail(godwit.CodeMissingObject, nil, "the folder has no file "+strconv.QuoteToGraphic(d.e.Path)+", which its manifest lists", "publish the release again, or try later")
+		err = godwit.Fail(godwit.CodeNetwork, nil, "the folder has no file "+strconv.QuoteToGraphic(d.e.Path)+", which its manifest lists", "it may not have come there yet: try later, or publish the release again")
 	}
 	if d.object != nil {
 		if err != nil {

@@ -214,7 +214,7 @@ func TestWhichErrorCounts(t *testing.T) {
 		want    godwit.Code
 	}{
 		{[]mirror.Mirror{wrong, down}, godwit.CodeNetwork}, {[]mirror.Mirror{down, wrong}, godwit.CodeNetwork}, {[]mirror.Mirror{lacks, down}, godwit.CodeNetwork},
-		{[]mirror.Mirror{wrong, lacks}, godwit.CodeBadObject}, {[]mirror.Mirror{lacks, lacks}, godwit.CodeMissingObject},
+		{[]mirror.Mirror{wrong, lacks}, godwit.CodeBadObject}, {[]mirror.Mirror{lacks, lacks}, godwit.CodeNetwork},
 	} {
 		w := newWorld(t, web.Config{Mirrors: c.mirrors})
 		wantCode(t, w.fetch(w.describe(w.tip())), c.want)
