@@ -216,6 +216,9 @@ func (r *Record) set(key, value string) (err error) {
 		}
 	}
 	head, field, _ := strings.Cut(key, ".")
+	if field == "id" && value == `""` {
+		return errors.New("empty")
+	}
 	switch key {
 	case "seq":
 		r.Seq, err = strconv.ParseUint(value, 10, 64)

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"reflect"
 	"strings"
 	"testing"
@@ -118,7 +119,13 @@ func FuzzRecord(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if got, err := decodeRecord(again); err != nil || !reflect.DeepEqual(got, r) {
+		// What only an odd record says, such as the time of a trial that is not open,
+		// goes when it is written; nothing else does, and nothing comes.
+		got, err := decodeRecord(again)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b, err := got.encode(); err != nil || !bytes.Equal(b, again) {
 			t.Errorf("%+v became %+v (%v)", r, got, err)
 		}
 	})
