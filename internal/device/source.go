@@ -166,6 +166,7 @@ func (o opener) web() (*web.Source, error) {
 		return client.Close()
 	}
 	var mirrors []mirror.Mirror
+	var names []string
 	for _, at := range append([]string{s.URL}, s.Mirrors...) {
 		var m mirror.Mirror
 		scheme, path, isURL := strings.Cut(at, "://")
@@ -187,10 +188,10 @@ func (o opener) web() (*web.Source, error) {
 				return nil, err
 			}
 		}
-		mirrors = append(mirrors, m)
+		mirrors, names = append(mirrors, m), append(names, webclient.Printable(at))
 	}
 	src, err := web.New(web.Config{
-		Mirrors: mirrors, State: o.fs, Folder: o.folder, Channel: s.Channel, Tag: s.Tag,
+		Mirrors: mirrors, Names: names, State: o.fs, Folder: o.folder, Channel: s.Channel, Tag: s.Tag,
 		Limits:      manifest.Limits{Bytes: int64(l.MaxTreeBytes)},
 		Transferred: client.Transferred, Close: end, Events: o.events,
 	})

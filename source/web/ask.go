@@ -145,14 +145,18 @@ func (s *Source) doc(path string) *asked {
 // number of a mirror and returns nil when it is, errMissing when the mirror
 // lacks what is asked for, and another error when it is of no use. each returns
 // the first of those, or errMissing if all lack it, or all that can be reached
-// where it is optional.
+// where it is optional. That a mirror gave something wrong is said although
+// another one has it: somebody may have got at its files.
 func (s *Source) each(ctx context.Context, optional bool, try func(i int, m mirror.Mirror) error) error {
 	s.load()
 	var first error
-	missing := false
+	missing, wrong := false, ""
 	for _, i := range s.order { // those of now: demote makes a new list
 		err := try(i, s.cfg.Mirrors[i])
 		if err == nil {
+			if wrong != "" {
+				s.cfg.Events.Say(godwit.StageFetch, godwit.Warning, wrong+"; it is taken from "+s.name(i))
+			}
 			return nil
 		}
 		if ctx.Err() != nil || isDisk(err) {
@@ -161,18 +165,29 @@ func (s *Source) each(ctx context.Context, optional bool, try func(i int, m mirr
 		if err == errMissing {
 			missing = true
 		} else {
+			if !temporary(err) && wrong == "" {
+				wrong = s.name(i) + ": " + err.Error()
+			}
 			if s.demote(i); first == nil || temporary(err) && !temporary(first) {
 				first = err
 			}
 		}
 		if len(s.order) > 1 {
-			s.cfg.Events.Say(godwit.StageFetch, godwit.Debug, "mirror "+strconv.Itoa(i+1)+" of "+strconv.Itoa(len(s.order))+": "+err.Error())
+			s.cfg.Events.Say(godwit.StageFetch, godwit.Debug, s.name(i)+": "+err.Error())
 		}
 	}
 	if first == nil || optional && missing && temporary(first) {
 		return errMissing
 	}
 	return first
+}
+
+// name is what a mirror is called.
+func (s *Source) name(i int) string {
+	if i < len(s.cfg.Names) {
+		return s.cfg.Names[i]
+	}
+	return "mirror " + strconv.Itoa(i+1) + " of " + strconv.Itoa(len(s.order))
 }
 
 // temporary reports whether trying again later may help.

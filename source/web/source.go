@@ -52,6 +52,7 @@ type Config struct {
 	// Mirrors hold the same folder and are tried in order. One that failed, or
 	// that gave something that was refused, is tried last.
 	Mirrors []mirror.Mirror
+	Names   []string // of the mirrors, for messages; may be nil
 
 	State  vfs.FS // where manifests and the beginnings of large files are kept
 	Folder string // in State; made when needed
