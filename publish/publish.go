@@ -80,6 +80,9 @@ func (f Folder) Publish(ctx context.Context, r *Release) (*Published, error) {
 	if p.Version == "" || len(p.Version) > 255 || manifest.CheckPath(p.Version) != nil {
 		return p, usage("there can be no release called "+strconv.Quote(p.Version), "give it a version such as v1.4.0")
 	}
+	if d, ok := r.Tree.(Dir); ok && d.within(f.Dir) {
+		return p, usage("the folder to publish, "+string(d)+", is the published folder itself or lies in it", "publish into another one: --out")
+	}
 	own, old, err := f.release(p.Version)
 	if err != nil && (r.Tree == nil || old.body != nil || godwit.CodeOf(err) != godwit.CodeUsage) {
 		return p, err

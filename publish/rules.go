@@ -9,6 +9,7 @@ import (
 
 	"github.com/godwit-ota/godwit"
 	"github.com/godwit-ota/godwit/manifest"
+	"github.com/godwit-ota/godwit/source/web"
 )
 
 // DefaultExclude is what is left out unless it is asked for otherwise.
@@ -24,6 +25,9 @@ type Rules struct {
 	Exclude []string // wins over Include
 	Only    []string // the files, by their paths; nil takes all
 	Without []string // files and folders on this disk that are never part of a release
+	// Manifests also takes manifest.json and its signature at the root, which most
+	// likely are those of an earlier release. Naming them in Only does as well.
+	Manifests bool
 }
 
 // check finds patterns that are malformed.
@@ -36,9 +40,10 @@ func (r Rules) check() error {
 	return nil
 }
 
-// apply gives the files that belong to a release. hidden are those that cannot,
-// because a part of their path begins with a dot.
-func (r Rules) apply(files []File) (taken []File, hidden []string, err error) {
+// apply gives the files that belong to a release. skipped are those that nobody
+// asked to leave out: hidden ones, where a part of the path begins with a dot,
+// which cannot belong to one, and manifests.
+func (r Rules) apply(files []File) (taken []File, skipped []string, err error) {
 	if err := r.check(); err != nil {
 		return nil, nil, err
 	}
@@ -60,8 +65,8 @@ func (r Rules) apply(files []File) (taken []File, hidden []string, err error) {
 		if matchAny(r.Exclude, f.Path) && !isList {
 			continue
 		}
-		if manifest.CheckPath(f.Path) != nil && (f.Path[0] == '.' || strings.Contains(f.Path, "/.")) && r.Only == nil {
-			hidden = append(hidden, f.Path)
+		if r.Only == nil && (isManifest(f.Path) && !r.Manifests || manifest.CheckPath(f.Path) != nil && (f.Path[0] == '.' || strings.Contains(f.Path, "/."))) {
+			skipped = append(skipped, f.Path)
 			continue
 		}
 		if err := manifest.CheckPath(f.Path); err != nil {
@@ -75,9 +80,13 @@ func (r Rules) apply(files []File) (taken []File, hidden []string, err error) {
 		}
 	}
 	if len(taken) == 0 {
-		return nil, hidden, usage("no file is left to publish", "check the folder and the patterns")
+		return nil, skipped, usage("no file is left to publish", "check the folder and the patterns")
 	}
-	return taken, hidden, nil
+	return taken, skipped, nil
+}
+
+func isManifest(path string) bool {
+	return path == web.ManifestName || path == web.ManifestName+web.Suffix
 }
 
 func matchAny(patterns []string, name string) bool {

@@ -46,14 +46,9 @@ type Dir string
 func (d Dir) list(ctx context.Context, without []string) (files []File, err error) {
 	var skip []string
 	for _, w := range without {
-		if abs, err := filepath.Abs(w); err == nil {
-			skip = append(skip, abs)
-		}
+		skip = append(skip, place(w))
 	}
-	root, err := filepath.Abs(string(d))
-	if err != nil {
-		return nil, diskError(err)
-	}
+	root := place(string(d))
 	err = filepath.WalkDir(root, func(name string, e fs.DirEntry, err error) error {
 		if err == nil {
 			err = ctx.Err()
@@ -96,6 +91,28 @@ func (d Dir) list(ctx context.Context, without []string) (files []File, err erro
 	return files, diskError(err)
 }
 
+// within reports whether the folder is one, or lies in one.
+func (d Dir) within(folder string) bool {
+	rel, err := filepath.Rel(place(folder), place(string(d)))
+	return err == nil && filepath.IsLocal(rel)
+}
+
+// place is where a file or folder really is, or will be.
+func place(name string) string {
+	abs, err := filepath.Abs(name)
+	if err != nil {
+		return name
+	}
+	real, err := filepath.EvalSymlinks(abs)
+	switch up, last := filepath.Split(abs); {
+	case err == nil:
+		return real
+	case last != "":
+		return filepath.Join(place(up), last)
+	}
+	return abs
+}
+
 func (d Dir) open(context.Context) (func(File) (io.ReadCloser, error), func() error, error) {
 	root, err := os.OpenRoot(string(d))
 	if err != nil {
@@ -127,6 +144,12 @@ func Resolve(ctx context.Context, repo, rev string) (Revision, error) {
 	r := Revision{Repo: repo}
 	if strings.HasPrefix(rev, "-") {
 		return r, usage("there is no revision "+strconv.Quote(rev), "")
+	}
+	if _, err := r.git(ctx, "rev-parse", "--git-dir"); err != nil {
+		if godwit.CodeOf(err) == godwit.CodeUsage {
+			err = usage("there is no Git repository here", "run it inside the clone, or take a plain folder with --from")
+		}
+		return r, err
 	}
 	out, err := r.git(ctx, "rev-parse", "--verify", "--end-of-options", rev+"^{commit}")
 	if err != nil {

@@ -101,8 +101,9 @@ type command struct {
 	help                 bool
 	operands             []string // what stands behind the command, without flags
 
-	verb string // the command's name
-	exit int    // of a command that ended without an error
+	verb     string // the command's name
+	exit     int    // of a command that ended without an error
+	signedBy string // the fingerprint of the key that it signed with
 
 	out *term.Printer
 }

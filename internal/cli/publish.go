@@ -6,8 +6,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -18,6 +20,7 @@ import (
 	"github.com/godwit-ota/godwit/plan"
 	"github.com/godwit-ota/godwit/publish"
 	"github.com/godwit-ota/godwit/source/web"
+	"github.com/godwit-ota/godwit/trust/sshsig"
 )
 
 // contents are the flags that say what a release consists of; manifest and
@@ -60,7 +63,7 @@ func (c *command) lines(name string) (lines []string, err error) {
 		b, err = os.ReadFile(name)
 	}
 	if err != nil {
-		return nil, godwit.Fail(godwit.CodeUsage, err, "the list "+name+" cannot be read", "")
+		return nil, godwit.Fail(godwit.CodeUsage, err, "the list "+name+" cannot be read", "check the name; - is standard input")
 	}
 	lines = []string{}
 	for l := range strings.Lines(string(b)) {
@@ -103,7 +106,10 @@ func (c *command) release(ctx context.Context, o *contents, verb string) (r *pub
 	if h.Version == "" {
 		h.Version = c.getenv("GITHUB_REF_NAME")
 	}
-	r.Rules = publish.Rules{Include: o.include, Exclude: o.exclude}
+	if at, err := strconv.ParseInt(c.getenv("SOURCE_DATE_EPOCH"), 10, 64); err == nil {
+		h.Generated = time.Unix(at, 0).UTC()
+	}
+	r.Rules = publish.Rules{Include: o.include, Exclude: o.exclude, Manifests: o.unfiltered}
 	if !o.unfiltered {
 		r.Rules.Exclude = append(r.Rules.Exclude, publish.DefaultExclude...)
 	}
@@ -127,7 +133,13 @@ func (c *command) release(ctx context.Context, o *contents, verb string) (r *pub
 // sign is the signer that publish wants.
 func (c *command) sign(ctx context.Context, key string) (publish.Sign, error) {
 	s, err := c.signer(ctx, key)
-	return func(ctx context.Context, message []byte) ([]byte, error) { return s.Sign(ctx, "godwit", message) }, err
+	return func(ctx context.Context, message []byte) ([]byte, error) {
+		b, err := s.Sign(ctx, "godwit", message)
+		if sig, _, e := sshsig.Parse(b); e == nil {
+			c.signedBy = sig.Key.Fingerprint()
+		}
+		return b, err
+	}, err
 }
 
 // made says what may be a mistake in a release.
@@ -135,19 +147,36 @@ func (c *command) made(r *publish.Release, p *publish.Published) {
 	if r.Sign != nil && p.Product == "" {
 		c.printer().Warn("the release does not say which product it is for, and devices that ask for one refuse it: give --product")
 	}
-	if n := len(p.Skipped); n > 0 {
-		names := strings.Join(p.Skipped[:min(n, 3)], ", ")
+	hidden := slices.DeleteFunc(slices.Clone(p.Skipped), func(name string) bool { return name[0] != '.' && !strings.Contains(name, "/.") })
+	if n := len(hidden); n > 0 {
+		names := strings.Join(hidden[:min(n, 3)], ", ")
 		if n > 3 {
 			names += ", …"
 		}
-		c.printer().Warn("hidden files are never part of a release, and are left out: " + names)
+		c.printer().Warn("hidden files are never part of a release, and are left out: " + names + "; --exclude '.*' leaves them out without this warning")
+	}
+	if len(hidden) < len(p.Skipped) {
+		c.printer().Warn(web.ManifestName + " is taken for that of an earlier release, and left out; --no-default-exclude takes it, --exclude leaves it out without this warning")
 	}
 }
 
-func publishedFields(kind string, p *publish.Published) jsontext.Fields {
+// signature says in words who signed r.
+func (c *command) signature(r *publish.Release) string {
+	switch {
+	case r.Sign == nil && len(r.Key) == 0:
+		return "not signed"
+	case r.Sign == nil:
+		return "signed with an HMAC"
+	case len(r.Key) > 0:
+		return "signed with " + c.signedBy + " and an HMAC"
+	}
+	return "signed with " + c.signedBy
+}
+
+func (c *command) publishedFields(kind string, r *publish.Release, p *publish.Published) jsontext.Fields {
 	return jsontext.Fields{{Name: "type", Value: kind}, {Name: "version", Value: p.Version}, {Name: "manifest", Value: p.Manifest},
 		{Name: "files", Value: p.Files}, {Name: "bytes", Value: p.Bytes}, {Name: "new_files", Value: p.New}, {Name: "new_bytes", Value: p.NewBytes},
-		{Name: "already", Value: p.Already}, {Name: "skipped", Value: p.Skipped}}
+		{Name: "already", Value: p.Already}, {Name: "skipped", Value: p.Skipped}, {Name: "hmac", Value: len(r.Key) > 0}}.With("key", c.signedBy)
 }
 
 func (c *command) manifestVerb() verb {
@@ -156,7 +185,7 @@ func (c *command) manifestVerb() verb {
 	var dryRun bool
 	return verb{
 		name: "manifest", use: "[--root FOLDER] [--version VERSION] [--out FILE]", short: "list the files of a release in a manifest",
-		long: "Write manifest.json for the files of a folder, in the form that the MicroPython updater 0x687931/ota reads: with the size, the SHA-256 and the CRC-32 of each. The folder is --root, here without it, or --rev for a revision of a repository. The manifest never lists itself, and is replaced at once.\n\n" +
+		long: "Write manifest.json for the files of a folder, in the form that the MicroPython updater 0x687931/ota reads: with the size, the SHA-256 and the CRC-32 of each. The folder is --root, here without it, or --rev for a revision of a repository. The manifest never lists itself, nor a manifest.json at the root from an earlier time, and is replaced at once. Without any version it says \"dev\". Where SOURCE_DATE_EPOCH is set, that is its time, so that the same files give the same manifest.\n\n" +
 			"With a key it is signed by an HMAC within; the key is a secret that each device has, as text, env:NAME or file:PATH. With --sign an SSH key signs it, in manifest.json.sig beside it: only public keys are on devices then.",
 		examples: []string{"godwit manifest --root app --version v1.0.0", "godwit manifest --rev v1.4.0 --sign release.key --out assets/manifest.json", "MANIFEST_KEY=secret godwit manifest --include '*.py' --dry-run"},
 		exits:    []int{0, 1, 2},
@@ -186,6 +215,9 @@ func (c *command) manifestVerb() verb {
 			var p *publish.Published
 			switch {
 			case dryRun || out == "-":
+				if c.json {
+					return usageText("the manifest itself is on standard output, and --json writes there too: leave it out, or give --out a file", "manifest")
+				}
 				if sign != "" && !dryRun {
 					return usageText("--sign needs a file: the signature goes beside it", "manifest")
 				}
@@ -206,8 +238,8 @@ func (c *command) manifestVerb() verb {
 				return err
 			}
 			c.made(r, p)
-			c.printer().Emit(append(publishedFields("manifest", p), jsontext.Field{Name: "out", Value: out}))
-			c.printer().Printf("%s: %s, %s, %s\n", out, p.Version, files(p.Files), plan.Bytes(p.Bytes))
+			c.printer().Emit(append(c.publishedFields("manifest", r, p), jsontext.Field{Name: "out", Value: out}))
+			c.printer().Printf("%s: %s, %s, %s, %s\n", out, p.Version, files(p.Files), plan.Bytes(p.Bytes), c.signature(r))
 			return nil
 		},
 	}
@@ -315,8 +347,8 @@ func (c *command) publish(ctx context.Context, o *contents, ch *publish.Orders, 
 			return err
 		}
 		c.made(r, done)
-		p.Emit(publishedFields("assets", done))
-		p.Printf("%s: %s, %s, %s\n", filepath.Join(assets, web.ManifestName), done.Version, files(done.Files), plan.Bytes(done.Bytes))
+		p.Emit(c.publishedFields("assets", r, done))
+		p.Printf("%s: %s, %s, %s, %s\n", filepath.Join(assets, web.ManifestName), done.Version, files(done.Files), plan.Bytes(done.Bytes), c.signature(r))
 	}
 	if out == "" {
 		return nil
@@ -327,10 +359,10 @@ func (c *command) publish(ctx context.Context, o *contents, ch *publish.Orders, 
 		return err
 	}
 	c.made(r, done)
-	p.Emit(publishedFields("published", done))
+	p.Emit(c.publishedFields("published", r, done))
 	switch {
 	case !done.Already:
-		p.Printf("published %s in %s: %s, %s, %d new\n", done.Version, out, files(done.Files), plan.Bytes(done.Bytes), done.New)
+		p.Printf("published %s in %s: %s, %s, %d new, %s\n", done.Version, out, files(done.Files), plan.Bytes(done.Bytes), done.New, c.signature(r))
 	case r.Tree != nil:
 		p.Printf("%s is published already, and is the same\n", done.Version)
 	}
