@@ -46,7 +46,7 @@ const newSegment = "objects.new"
 // format is removed.
 func openCache(fsys vfs.FS, folder string, format object.Format, lfs bool) (*cache, error) {
 	if err := vfs.MkdirAll(fsys, folder); err != nil {
-		return nil, diskError(err)
+		return nil, vfs.StateError(err)
 	}
 	c := &cache{fsys: fsys, folder: folder, format: format, lfs: lfs}
 	var segs, spools []int
@@ -64,7 +64,7 @@ func openCache(fsys vfs.FS, folder string, format object.Format, lfs bool) (*cac
 		return nil
 	})
 	if err != nil {
-		return nil, diskError(err)
+		return nil, vfs.StateError(err)
 	}
 	c.remove(folder + "/" + newSegment)
 	slices.Sort(segs)
@@ -106,7 +106,7 @@ func (c *cache) find(id object.ID, buf *[]byte) (p place, ok bool, err error) {
 	for i := len(c.segs) - 1; i >= 0; i-- {
 		p, ok, err := c.segs[i].find(id, buf)
 		if ok || err != nil {
-			return p, ok, diskError(err)
+			return p, ok, vfs.StateError(err)
 		}
 	}
 	return place{}, false, nil
@@ -216,7 +216,7 @@ func (c *cache) copy(id object.ID) (object.Type, error) {
 	}
 	w := c.b.create(p.kind)
 	if _, err := io.Copy(struct{ io.Writer }{w}, struct{ io.Reader }{p.reader()}); err != nil {
-		return 0, diskError(err)
+		return 0, vfs.StateError(err)
 	}
 	return p.kind, w.Commit(id)
 }
@@ -251,7 +251,7 @@ func (c *cache) commit(id object.ID) (object.CommitInfo, error) {
 		return object.CommitInfo{}, err
 	}
 	info, err := object.ReadCommit(p.reader(), c.format)
-	return info, diskError(err)
+	return info, vfs.StateError(err)
 }
 
 // maxTag bounds commits and annotated tags.
@@ -266,5 +266,5 @@ func (c *cache) tag(id object.ID) (object.TagInfo, error) {
 		return object.TagInfo{}, err
 	}
 	info, err := object.ReadTag(p.reader(), c.format)
-	return info, diskError(err)
+	return info, vfs.StateError(err)
 }

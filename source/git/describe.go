@@ -311,7 +311,7 @@ func (c *cache) newSpool() (*spoolWriter, error) {
 	c.next++
 	f, err := c.fsys.Open(name, vfs.Write|vfs.Excl)
 	if err != nil {
-		return nil, diskError(err)
+		return nil, vfs.StateError(err)
 	}
 	return &spoolWriter{c: c, f: f, name: name, buf: make([]byte, 0, 32<<10)}, nil
 }
@@ -350,12 +350,12 @@ func (w *spoolWriter) finish(c *cache, result error) error {
 	if code := godwit.CodeOf(result); w.err != nil || w.at == 0 || code == godwit.CodeBadObject || code == godwit.CodeLimit {
 		w.drop()
 		if w.err != nil && !vfs.Full(w.err) {
-			return diskError(w.err)
+			return vfs.StateError(w.err)
 		}
 		return nil
 	}
 	if err := w.f.Close(); err != nil {
-		return diskError(err)
+		return vfs.StateError(err)
 	}
 	c.spools = append(c.spools, w.name)
 	return nil

@@ -300,7 +300,7 @@ func (s *Source) absorb(into godwit.Objects) error {
 func (s *Source) readSpool(name string, sink object.Sink) error {
 	f, err := s.cfg.State.Open(name, vfs.Read)
 	if err != nil {
-		return diskError(err)
+		return vfs.StateError(err)
 	}
 	defer f.Close()
 	s.unpack.Progress = nil
@@ -315,7 +315,7 @@ func (s *Source) spooledHaves(bases iter.Seq[string], list *haveList) (iter.Seq[
 	name := s.cache.folder + "/haves"
 	f, err := newTemporary(s.cfg.State, name)
 	if err != nil {
-		return nil, diskError(err)
+		return nil, vfs.StateError(err)
 	}
 	defer f.Close()
 	w := bufio.NewWriterSize(f, 4<<10)
@@ -323,7 +323,7 @@ func (s *Source) spooledHaves(bases iter.Seq[string], list *haveList) (iter.Seq[
 		s.readSpool(sp, idSink{w}) // it is cut: an error is expected
 	}
 	if err := w.Flush(); err != nil {
-		return nil, diskError(err)
+		return nil, vfs.StateError(err)
 	}
 	return func(yield func(string) bool) {
 		for b := range bases {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/godwit-ota/godwit"
 	"github.com/godwit-ota/godwit/source/git/object"
+	"github.com/godwit-ota/godwit/vfs"
 )
 
 // A cursor goes through the wanted entries whose content is not here, in step
@@ -112,7 +113,7 @@ func (s *survey) run(level int, id, oldID object.ID, path []byte) (bool, error) 
 		}
 		if err != nil {
 			if oldTree = nil; isDisk(err) {
-				return false, diskError(err)
+				return false, vfs.StateError(err)
 			}
 		}
 	}
@@ -128,7 +129,7 @@ func (s *survey) run(level int, id, oldID object.ID, path []byte) (bool, error) 
 		for oldTree != nil && old.Compare(e) < 0 {
 			if old, err = oldTree.Next(); err != nil {
 				if oldTree = nil; isDisk(err) {
-					return false, diskError(err)
+					return false, vfs.StateError(err)
 				}
 			}
 		}
@@ -171,7 +172,7 @@ type haveList struct{ err error }
 
 func (h *haveList) failed(err error) {
 	if h.err == nil && err != nil && isDisk(err) {
-		h.err = diskError(err)
+		h.err = vfs.StateError(err)
 	}
 }
 

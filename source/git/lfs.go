@@ -141,7 +141,7 @@ func keep(into godwit.Objects, r io.Reader, size int64, d godwit.Digest) error {
 	}
 	if _, err := io.CopyBuffer(struct{ io.Writer }{n}, r, make([]byte, min(size+1, 32<<10))); err != nil {
 		n.Abort()
-		return diskError(err)
+		return vfs.StateError(err)
 	}
 	return n.Commit(d)
 }
@@ -209,7 +209,7 @@ func (s *Source) download(ctx context.Context, client *lfs.Client, p lfs.Pointer
 	name := s.cfg.Folder + "/" + partialPrefix + p.OID[:16]
 	f, err := s.cfg.State.Open(name, vfs.Write)
 	if err != nil {
-		return diskError(err)
+		return vfs.StateError(err)
 	}
 	err = client.Download(ctx, p, f, func(done int64) {
 		s.cfg.Events.Emit(godwit.Event{Stage: godwit.StageFetch, Level: godwit.Progress, Done: done, Total: p.Size, Unit: "B"})
@@ -218,10 +218,10 @@ func (s *Source) download(ctx context.Context, client *lfs.Client, p lfs.Pointer
 		err = keep(into, io.NewSectionReader(f, 0, p.Size), p.Size, p.Digest())
 	}
 	if e := f.Close(); err == nil {
-		err = diskError(e)
+		err = vfs.StateError(e)
 	}
 	if err == nil {
-		err = diskError(s.cfg.State.Remove(name))
+		err = vfs.StateError(s.cfg.State.Remove(name))
 	}
-	return diskError(err)
+	return vfs.StateError(err)
 }

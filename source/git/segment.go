@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"sort"
 
-	"github.com/godwit-ota/godwit"
 	"github.com/godwit-ota/godwit/source/git/object"
 	"github.com/godwit-ota/godwit/vfs"
 )
@@ -183,11 +182,11 @@ const (
 
 func newBuilder(fsys vfs.FS, name, title string, format object.Format) (*builder, error) {
 	if err := fsys.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, diskError(err)
+		return nil, vfs.StateError(err)
 	}
 	f, err := fsys.Open(name, vfs.Write|vfs.Excl)
 	if err != nil {
-		return nil, diskError(err)
+		return nil, vfs.StateError(err)
 	}
 	b := &builder{fsys: fsys, f: f, name: name, format: format, sum: sha256.New(),
 		buf: make([]byte, 0, builderBuffer), byKey: make(map[uint64]uint32)}
@@ -211,7 +210,7 @@ func (b *builder) Write(p []byte) (int, error) {
 func (b *builder) put(p []byte) {
 	if b.err == nil {
 		_, err := b.f.WriteAt(p, b.done)
-		b.err = diskError(err)
+		b.err = vfs.StateError(err)
 	}
 	b.done += int64(len(p))
 }
@@ -298,7 +297,7 @@ func (b *builder) finish(name string) (*segment, error) {
 	b.Write(b.sum.Sum(nil))
 	b.flush()
 	if b.err == nil {
-		b.err = diskError(b.fsys.Rename(b.name, name))
+		b.err = vfs.StateError(b.fsys.Rename(b.name, name))
 	}
 	if b.err != nil {
 		err := b.err
@@ -324,18 +323,4 @@ func (e byEntry) Less(i, j int) bool {
 func (b *builder) abandon() {
 	b.f.Close()
 	b.fsys.Remove(b.name) // a rest is removed when the cache is opened again
-}
-
-// diskError words an error of the state folder's disk.
-func diskError(err error) error {
-	var e *godwit.Error
-	switch {
-	case err == nil || errors.As(err, &e):
-		return err
-	case vfs.Full(err):
-		return godwit.Fail(godwit.CodeDiskFull, err, "the disk is full", "free some space; the running version is untouched")
-	case vfs.ReadOnly(err):
-		return godwit.Fail(godwit.CodeReadOnly, err, "the state folder cannot be written", "mount its file system for writing")
-	}
-	return godwit.Fail(godwit.CodeIO, err, "the state folder cannot be used", "check the disk; the running version is untouched")
 }

@@ -116,7 +116,7 @@ func New(cfg Config) (*Source, error) {
 	}
 	cfg.Limits = cfg.Limits.withDefaults()
 	if cfg.Remote.State == nil {
-		cfg.Remote.State = notes{cfg.State, cfg.Folder}
+		cfg.Remote.State = vfs.Notes{FS: cfg.State, Folder: cfg.Folder}
 	}
 	remote, err := wire.Dial(cfg.Remote)
 	if err != nil {

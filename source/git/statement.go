@@ -9,6 +9,7 @@ import (
 	"github.com/godwit-ota/godwit"
 	"github.com/godwit-ota/godwit/source/git/object"
 	"github.com/godwit-ota/godwit/source/git/wire"
+	"github.com/godwit-ota/godwit/vfs"
 )
 
 // Release brings what a gate needs to judge the release: its tag object, where
@@ -32,7 +33,7 @@ func (s *Source) Channel(ctx context.Context, tip godwit.Tip) (godwit.Statement,
 }
 
 // maxStatement bounds a tag object that is a statement.
-const maxStatement = maxNote - 128
+const maxStatement = vfs.MaxNote - 128
 
 // statement gives the tag object of a tip. The last one is kept in a note, so
 // that one nobody believes costs no more than that, however often it changes.

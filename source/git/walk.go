@@ -8,6 +8,7 @@ import (
 
 	"github.com/godwit-ota/godwit"
 	"github.com/godwit-ota/godwit/source/git/object"
+	"github.com/godwit-ota/godwit/vfs"
 )
 
 // A walker reads trees out of the cache, in the order of paths. It keeps one
@@ -89,7 +90,7 @@ func join(path, name []byte) []byte {
 func inFolder(err error, path []byte) error {
 	var e *godwit.Error
 	if !errors.As(err, &e) {
-		return diskError(err)
+		return vfs.StateError(err)
 	}
 	where := "the top folder"
 	if len(path) > 0 {
@@ -212,7 +213,7 @@ func (w *walker) wholeTrees(level int, id object.ID, yield func(object.ID) bool)
 		e, err := t.Next()
 		if err != nil {
 			if isDisk(err) {
-				return false, diskError(err)
+				return false, vfs.StateError(err)
 			}
 			return true, nil // at the end, or where the tree is bad
 		}

@@ -9,30 +9,11 @@ import (
 	"github.com/godwit-ota/godwit/vfs"
 )
 
-// notes are small files in the state folder.
-type notes struct {
-	fsys   vfs.FS
-	folder string
-}
-
-const maxNote = 64 << 10
-
-func (n notes) Load(name string) ([]byte, error) {
-	return vfs.ReadFile(n.fsys, n.folder+"/"+name, maxNote)
-}
-
-func (n notes) Save(name string, b []byte) error {
-	if _, err := n.fsys.Lstat(n.folder); err != nil {
-		return err // Describe makes it; until then nothing is remembered
-	}
-	return vfs.WriteFile(n.fsys, n.folder+"/"+name, b)
-}
-
 // answers are what the API said to the questions that are asked again and again,
 // with their ETags: a conditional request that is answered with 304 does not
 // count against GitHub's limit for those who show a token.
 type answers struct {
-	notes   notes
+	notes   vfs.Notes
 	loaded  bool
 	changed bool
 	list    []remembered // the one that was put last is the last

@@ -16,6 +16,7 @@ import (
 	"github.com/godwit-ota/godwit/internal/http1"
 	"github.com/godwit-ota/godwit/internal/webclient"
 	"github.com/godwit-ota/godwit/source/github/fake"
+	"github.com/godwit-ota/godwit/vfs"
 )
 
 // TestNothingNew: a poll that finds nothing new is answered with 304s, in a run
@@ -187,7 +188,7 @@ func TestSameAnswer(t *testing.T) {
 	if err := w.cfg.State.Mkdir("api"); err != nil {
 		t.Fatal(err)
 	}
-	m := answers{notes: notes{w.cfg.State, "api"}}
+	m := answers{notes: vfs.Notes{FS: w.cfg.State, Folder: "api"}}
 	a := answer{"u", "e", "t"}
 	m.put("k", a)
 	m.save()

@@ -86,12 +86,12 @@ func (s *Source) bringManifest(ctx context.Context, r release) (st godwit.Statem
 	s.closeManifest()
 	f, err := s.cfg.State.Open(s.inFolder(manifestFile), vfs.Write)
 	if err != nil {
-		return st, diskError(err)
+		return st, vfs.StateError(err)
 	}
 	s.manifest = f
 	st.Form, st.Body = godwit.FileStatement, f
 	if st.Size, err = f.Size(); err != nil {
-		return st, diskError(err)
+		return st, vfs.StateError(err)
 	}
 	h := sha256.New()
 	old, etag := s.answers.get(manifestKey, r.manifest), ""
@@ -108,7 +108,7 @@ func (s *Source) bringManifest(ctx context.Context, r release) (st godwit.Statem
 	defer a.Body.Close()
 	if a.Status != 304 {
 		if err := f.Truncate(0); err != nil {
-			return st, diskError(err)
+			return st, vfs.StateError(err)
 		}
 		if st.Size, err = s.takeAsset(a, manifestName, s.cfg.Limits.TreeBytes, io.MultiWriter(f, h)); err != nil {
 			return st, err
@@ -157,5 +157,5 @@ func (s *Source) takeAsset(a *webclient.Answer, name string, most int64, to io.W
 		return fail(godwit.CodeLimit, "raise max_tree_size_kb (limits.max_tree_bytes), if the release is meant to be like this", "the attached file ", name, " is larger than it may be")
 	}}
 	n, err := io.CopyBuffer(struct{ io.Writer }{to}, in, make([]byte, copySize))
-	return n, diskError(err)
+	return n, vfs.StateError(err)
 }

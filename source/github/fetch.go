@@ -200,7 +200,7 @@ func (f *fetch) copy(from io.Reader, to io.Writer) error {
 		}
 		if n > 0 {
 			if _, e := to.Write(f.buf[:n]); e != nil {
-				return diskError(e)
+				return vfs.StateError(e)
 			}
 			f.write(f.buf[:n])
 			f.s.cfg.Events.Emit(godwit.Event{Stage: godwit.StageFetch, Level: godwit.Progress, Done: f.base + f.at, Total: f.total, Unit: "B"})
@@ -225,13 +225,13 @@ func (f *fetch) kept(ctx context.Context, into godwit.Objects) error {
 	}
 	file, err := f.s.cfg.State.Open(name, vfs.Write)
 	if err != nil {
-		return diskError(err)
+		return vfs.StateError(err)
 	}
 	mixed, err := f.fill(ctx, file)
 	var wrong *wrongContent
 	if mixed && errors.As(err, &wrong) {
 		// The beginning was of something else.
-		if err = diskError(file.Truncate(0)); err == nil {
+		if err = vfs.StateError(file.Truncate(0)); err == nil {
 			_, err = f.fill(ctx, file)
 		}
 	}
@@ -242,10 +242,10 @@ func (f *fetch) kept(ctx context.Context, into godwit.Objects) error {
 		file.Truncate(0) // the next run begins anew
 	}
 	if e := file.Close(); err == nil {
-		err = diskError(e)
+		err = vfs.StateError(e)
 	}
 	if err == nil {
-		err = diskError(f.s.cfg.State.Remove(name))
+		err = vfs.StateError(f.s.cfg.State.Remove(name))
 	}
 	return err
 }
@@ -254,7 +254,7 @@ func (f *fetch) kept(ctx context.Context, into godwit.Objects) error {
 func (f *fetch) fill(ctx context.Context, file vfs.File) (mixed bool, err error) {
 	have, err := file.Size()
 	if err != nil {
-		return false, diskError(err)
+		return false, vfs.StateError(err)
 	}
 	if f.e.Size < 0 || have > f.e.Size {
 		have = 0 // without its size a digest of it cannot be begun
@@ -268,7 +268,7 @@ func (f *fetch) fill(ctx context.Context, file vfs.File) (mixed bool, err error)
 		have = a.Offset
 	}
 	if err := file.Truncate(have); err != nil {
-		return false, diskError(err)
+		return false, vfs.StateError(err)
 	}
 	size := f.e.Size
 	if size < 0 {
@@ -281,7 +281,7 @@ func (f *fetch) fill(ctx context.Context, file vfs.File) (mixed bool, err error)
 	for f.at < have {
 		n, err := file.ReadAt(f.buf[:min(int64(len(f.buf)), have-f.at)], f.at)
 		if n == 0 {
-			return true, diskError(err)
+			return true, vfs.StateError(err)
 		}
 		f.write(f.buf[:n])
 	}
@@ -313,7 +313,7 @@ func (f *fetch) hand(file vfs.File, into godwit.Objects) error {
 	}
 	if _, err := io.CopyBuffer(struct{ io.Writer }{n}, io.NewSectionReader(file, 0, f.at), f.buf); err != nil {
 		n.Abort()
-		return diskError(err)
+		return vfs.StateError(err)
 	}
 	return n.Commit(f.e.Digest)
 }

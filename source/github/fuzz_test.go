@@ -135,7 +135,7 @@ func FuzzAnswersNote(f *testing.F) {
 		if err := vfs.WriteFile(dir, "api/"+answersFile, n.Bytes()); err != nil {
 			t.Fatal(err)
 		}
-		m := answers{notes: notes{dir, "api"}}
+		m := answers{notes: vfs.Notes{FS: dir, Folder: "api"}}
 		if m.load(); len(m.list) == 0 && len(unquote(value)) == 3 && key != "sum" {
 			t.Error("a sound answer was not read")
 		}

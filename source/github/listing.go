@@ -63,10 +63,10 @@ type listingWriter struct {
 
 func newListing(fsys vfs.FS, name string) (*listingWriter, error) {
 	if err := fsys.Remove(name); err != nil && !isAbsent(err) {
-		return nil, diskError(err)
+		return nil, vfs.StateError(err)
 	}
 	f, err := fsys.Open(name, vfs.Write|vfs.Excl)
-	return &listingWriter{f: f}, diskError(err)
+	return &listingWriter{f: f}, vfs.StateError(err)
 }
 
 // offset is where the next record begins.
@@ -89,7 +89,7 @@ func (w *listingWriter) end() { w.buf = append(w.buf, 0) }
 
 func (w *listingWriter) keep(err error) {
 	if w.err == nil {
-		w.err = diskError(err)
+		w.err = vfs.StateError(err)
 	}
 }
 
@@ -177,7 +177,7 @@ func torn(err error) error {
 func each(fsys vfs.FS, name string, format object.Format, fn func(r *record) error) error {
 	f, err := fsys.Open(name, vfs.Read)
 	if err != nil {
-		return diskError(err)
+		return vfs.StateError(err)
 	}
 	defer f.Close()
 	l := listingReader{r: bufio.NewReaderSize(f, listingRoom), format: format}
@@ -263,7 +263,7 @@ func sortListing(fsys vfs.FS, name, other string, format object.Format, fn func(
 	}
 	f, err := fsys.Open(other, vfs.Read)
 	if err != nil {
-		return diskError(err)
+		return vfs.StateError(err)
 	}
 	defer f.Close()
 	readers, heads := make([]listingReader, len(begins)), make([]record, len(begins))
@@ -294,17 +294,3 @@ func sortListing(fsys vfs.FS, name, other string, format object.Format, fn func(
 }
 
 func isAbsent(err error) bool { return errors.Is(err, fs.ErrNotExist) }
-
-// diskError words an error of the state folder.
-func diskError(err error) error {
-	var e *godwit.Error
-	switch {
-	case err == nil || errors.As(err, &e):
-		return err
-	case vfs.Full(err):
-		return godwit.Fail(godwit.CodeDiskFull, err, "the disk is full", "free some space; the running version is untouched")
-	case vfs.ReadOnly(err):
-		return godwit.Fail(godwit.CodeReadOnly, err, "the state folder cannot be written", "mount its file system for writing")
-	}
-	return godwit.Fail(godwit.CodeIO, err, "the state folder cannot be used", "check the disk; the running version is untouched")
-}

@@ -139,7 +139,7 @@ func New(cfg Config) (*Source, error) {
 	if err := s.locate(); err != nil {
 		return nil, err
 	}
-	s.answers.notes = notes{cfg.State, cfg.Folder}
+	s.answers.notes = vfs.Notes{FS: cfg.State, Folder: cfg.Folder}
 	if cfg.Web.Notes == nil {
 		cfg.Web.Notes = s.answers.notes
 	}

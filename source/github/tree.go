@@ -49,7 +49,7 @@ func (s *Source) listTree(ctx context.Context, root string) (godwit.Listing, err
 			err = w.verify(id, made)
 		}
 		if err == nil {
-			err = diskError(s.cfg.State.Rename(made, name))
+			err = vfs.StateError(s.cfg.State.Rename(made, name))
 		}
 		s.dropFiles(levelPrefix)
 	}
@@ -61,7 +61,7 @@ func (s *Source) inFolder(name string) string { return s.cfg.Folder + "/" + name
 func (s *Source) makeFolder() error {
 	err := vfs.MkdirAll(s.cfg.State, s.cfg.Folder)
 	s.answers.save() // there was no folder for them before the first release
-	return diskError(err)
+	return vfs.StateError(err)
 }
 
 // dropFiles removes files of the folder whose names begin so.

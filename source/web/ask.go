@@ -9,7 +9,6 @@ import (
 
 	"github.com/godwit-ota/godwit"
 	"github.com/godwit-ota/godwit/source/web/mirror"
-	"github.com/godwit-ota/godwit/vfs"
 )
 
 // notes is what is remembered of the mirrors between runs. It lies in the state
@@ -311,18 +310,4 @@ func (s *Source) small(ctx context.Context, path string, m mirror.Mirror) ([]byt
 
 func tooLong(path string, limit int64) error {
 	return godwit.Fail(godwit.CodeLimit, nil, path+" is longer than "+strconv.FormatInt(limit, 10)+" bytes", "is this the right folder?")
-}
-
-// diskError words an error of the state folder.
-func diskError(err error) error {
-	var e *godwit.Error
-	switch {
-	case err == nil || errors.As(err, &e):
-		return err
-	case vfs.Full(err):
-		return godwit.Fail(godwit.CodeDiskFull, err, "the disk is full", "free some space; the running version is untouched")
-	case vfs.ReadOnly(err):
-		return godwit.Fail(godwit.CodeReadOnly, err, "the state folder cannot be written", "mount its file system for writing")
-	}
-	return godwit.Fail(godwit.CodeIO, err, "the state folder cannot be used", "check the disk; the running version is untouched")
 }

@@ -92,11 +92,11 @@ func (d *download) run(ctx context.Context) (err error) {
 	if d.e.Size >= partialFrom {
 		d.s.dropPartials(name)
 		if err := d.resume(name); err != nil {
-			return diskError(err)
+			return vfs.StateError(err)
 		}
 		defer func() {
 			if e := d.partial.Close(); err == nil {
-				err = diskError(e)
+				err = vfs.StateError(e)
 			}
 			if err == nil {
 				err = d.s.spool.remove(name)
@@ -154,7 +154,7 @@ func (d *download) keep() error {
 	}
 	if _, err := io.CopyBuffer(struct{ io.Writer }{n}, io.NewSectionReader(d.partial, 0, d.e.Size), d.s.buf); err != nil {
 		n.Abort()
-		return diskError(err)
+		return vfs.StateError(err)
 	}
 	return n.Commit(d.e.Digest)
 }
@@ -167,7 +167,7 @@ func (d *download) restart() (err error) {
 	d.sum = d.e.Digest.Algorithm.New(d.e.Size)
 	d.at, d.mixed, d.etag = 0, false, ""
 	if d.partial != nil {
-		return diskError(d.partial.Truncate(0))
+		return vfs.StateError(d.partial.Truncate(0))
 	}
 	d.object.Abort()
 	d.object, err = d.into.Create(d.e.Size)
@@ -182,7 +182,7 @@ func (d *download) write(p []byte) (err error) {
 	}
 	d.at += int64(len(p))
 	d.sum.Write(p)
-	return diskError(err)
+	return vfs.StateError(err)
 }
 
 // ask brings the file from one mirror. The error is errMissing if it is not

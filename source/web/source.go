@@ -219,7 +219,7 @@ func (s *Source) statement(ctx context.Context, path, sum string, limit int64, k
 		return st, noRef(err, "no mirror has "+path+" any more", "try again later")
 	}
 	if st.Size, err = f.Size(); err != nil {
-		return st, diskError(err)
+		return st, vfs.StateError(err)
 	}
 	st.Body = f
 	name := sum + Suffix
@@ -274,7 +274,7 @@ func (s *Source) Describe(_ context.Context, v godwit.Verified, have []string) (
 	}
 	size, err := f.Size()
 	if err != nil {
-		return d, diskError(err)
+		return d, vfs.StateError(err)
 	}
 	if d.Time.IsZero() {
 		h, err := manifest.ReadHead(f, size, s.cfg.Limits)

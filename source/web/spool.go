@@ -46,7 +46,7 @@ func (p *spool) open(sum string) (vfs.File, error) {
 		return nil, errNotSpooled
 	}
 	if err != nil {
-		return nil, diskError(err)
+		return nil, vfs.StateError(err)
 	}
 	h := sha256.New()
 	size, err := f.Size()
@@ -72,14 +72,14 @@ func (p *spool) fill(r io.Reader, size, limit int64, buf []byte) (string, error)
 		return "", errTooLong
 	}
 	if err := vfs.MkdirAll(p.fsys, p.folder); err != nil {
-		return "", diskError(err)
+		return "", vfs.StateError(err)
 	}
 	if err := p.remove(newName); err != nil {
 		return "", err
 	}
 	f, err := p.fsys.Open(p.name(newName), vfs.Write|vfs.Excl)
 	if err != nil {
-		return "", diskError(err)
+		return "", vfs.StateError(err)
 	}
 	h := sha256.New()
 	n, err := int64(0), error(nil)
@@ -91,7 +91,7 @@ func (p *spool) fill(r io.Reader, size, limit int64, buf []byte) (string, error)
 		} else if k > 0 {
 			h.Write(buf[:k])
 			if _, e := f.Write(buf[:k]); e != nil {
-				err = diskError(e)
+				err = vfs.StateError(e)
 			}
 		}
 	}
@@ -102,12 +102,12 @@ func (p *spool) fill(r io.Reader, size, limit int64, buf []byte) (string, error)
 		}
 	}
 	if e := f.Close(); err == nil {
-		err = diskError(e)
+		err = vfs.StateError(e)
 	}
 	sum := hex.EncodeToString(h.Sum(nil))
 	if err == nil {
 		p.shut(sum)
-		err = diskError(p.fsys.Rename(p.name(newName), p.name(sum)))
+		err = vfs.StateError(p.fsys.Rename(p.name(newName), p.name(sum)))
 	}
 	if err != nil {
 		p.fsys.Remove(p.name(newName))
@@ -135,14 +135,14 @@ func (p *spool) read(name string, max int64) ([]byte, error) {
 
 func (p *spool) write(name string, b []byte) error {
 	if err := vfs.MkdirAll(p.fsys, p.folder); err != nil {
-		return diskError(err)
+		return vfs.StateError(err)
 	}
-	return diskError(vfs.WriteFile(p.fsys, p.name(name), b))
+	return vfs.StateError(vfs.WriteFile(p.fsys, p.name(name), b))
 }
 
 func (p *spool) remove(name string) error {
 	if err := p.fsys.Remove(p.name(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return diskError(err)
+		return vfs.StateError(err)
 	}
 	return nil
 }
@@ -169,5 +169,5 @@ func (p *spool) prune(keep []string) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	return diskError(err)
+	return vfs.StateError(err)
 }
