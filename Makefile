@@ -28,8 +28,9 @@ SMALL = $(wildcard gate plan vfs store manifest trust trust/sshsig trust/tagtext
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
+BIN = bin
 build: ## build bin/godwit for this machine
-	CGO_ENABLED=0 $(GO) build $(BUILDFLAGS) -o bin/godwit ./cmd/godwit
+	CGO_ENABLED=0 $(GO) build $(BUILDFLAGS) -o $(BIN)/godwit ./cmd/godwit
 
 demo: build ## the whole story on this machine, in under a minute
 	bin/godwit demo

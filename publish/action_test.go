@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -51,6 +52,41 @@ func readYAML(t *testing.T, name string, into any) {
 	}
 }
 
+// ghScript is the part of GitHub's program that the action uses, for a release
+// whose assets lie in a folder.
+const ghScript = `#!/bin/sh
+case "$2" in
+view) ls "$GH_ASSETS" ;;
+download) cp "$GH_ASSETS/$5" "$7" ;;
+upload)
+	echo "$@" >>"$GH_LOG"
+	for f in "$@"; do if [ -f "$f" ]; then cp "$f" "$GH_ASSETS"; fi; done ;;
+*) exit 2 ;;
+esac
+`
+
+func mkdir(t *testing.T, name string) {
+	t.Helper()
+	if err := os.Mkdir(name, 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// tools is a folder to look for programs in where Go is not.
+func tools(t *testing.T, work string) string {
+	t.Helper()
+	folder := filepath.Join(work, "tools")
+	mkdir(t, folder)
+	bash, err := exec.LookPath("bash")
+	if err == nil {
+		err = os.Symlink(bash, filepath.Join(folder, "bash"))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return folder
+}
+
 // TestAction runs the steps of the action as a runner does, with a real godwit
 // and a gh that writes down what it is asked.
 func TestAction(t *testing.T) {
@@ -67,11 +103,18 @@ func TestAction(t *testing.T) {
 	work := t.TempDir()
 	repo, bin := filepath.Join(work, "repo"), filepath.Join(work, "bin")
 	write(t, repo, map[string]string{"app/main.py": "print(1)\n", "tests/x.py": "y"})
-	write(t, bin, map[string]string{"gh": "#!/bin/sh\necho \"$@\" >>" + work + "/gh.log\n"})
+	write(t, bin, map[string]string{"gh": ghScript})
+	assets := filepath.Join(work, "gh-assets")
+	mkdir(t, assets)
 	git(t, repo, "init", "-q")
 	git(t, repo, "add", ".")
 	git(t, repo, "commit", "-qm", "one")
-	git(t, repo, "tag", "v1.0.0")
+	// On the remote the tag is annotated; the checkout has its commit in the place.
+	t.Setenv("GIT_COMMITTER_DATE", "2026-01-02T03:04:05Z")
+	git(t, repo, "tag", "-a", "v1.0.0", "-m", "First\n\nProduct: station")
+	git(t, work, "clone", "-q", "--bare", repo, "origin.git")
+	git(t, repo, "remote", "add", "origin", filepath.Join(work, "origin.git"))
+	git(t, repo, "tag", "-f", "v1.0.0", "v1.0.0^{commit}")
 	key := filepath.Join(work, "key")
 	if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key).CombinedOutput(); err != nil {
 		t.Fatalf("%v %s", err, out)
@@ -87,9 +130,9 @@ func TestAction(t *testing.T) {
 
 	// github is the runner: its contexts, its files, its PATH.
 	values := map[string]string{
-		"github.action_path": filepath.Join(source, ".github/actions/publish"), "github.repository": "acme/station", "github.ref_name": "v1.0.0", "github.token": "t0ken",
+		"github.action_path": filepath.Join(source, ".github/actions/publish"), "github.repository": "acme/station", "github.ref_name": "v1.0.0", "github.token": "t0ken", "github.action_ref": "v1.2.3",
 	}
-	given := map[string]string{"key": string(private), "options": "--exclude=tests\n", "product": "station", "folder": filepath.Join(work, "public"), "channel": "stable"}
+	given := map[string]string{"key": string(private), "options": "--exclude=tests\n", "channel-options": "--rollout=10%\n\n--wave=site=lab\n", "folder": filepath.Join(work, "public"), "channel": "stable"}
 	for name, in := range a.Inputs {
 		if in.Description == "" {
 			t.Errorf("the input %s is not described", name)
@@ -101,20 +144,21 @@ func TestAction(t *testing.T) {
 	}
 	path := bin + ":" + os.Getenv("PATH")
 	outputs, paths := filepath.Join(work, "outputs"), filepath.Join(work, "paths")
-	run := func(s step) {
+	try := func(s step) (string, error) {
 		t.Helper()
 		if s.Shell != "bash" || s.Name == "" {
 			t.Errorf("%+v", s)
 		}
 		cmd := exec.Command("bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", s.Run)
 		cmd.Dir = repo
-		cmd.Env = []string{"HOME=" + work, "PATH=" + path, "GITHUB_OUTPUT=" + outputs, "GITHUB_PATH=" + paths, "RUNNER_TEMP=" + work,
+		cmd.Env = []string{"HOME=" + work, "GH_ASSETS=" + assets, "GH_LOG=" + filepath.Join(work, "gh.log"), "PATH=" + path, "GITHUB_OUTPUT=" + outputs, "GITHUB_PATH=" + paths, "RUNNER_TEMP=" + work,
 			"GOFLAGS=" + os.Getenv("GOFLAGS"), "GOCACHE=" + goEnv(t, "GOCACHE"), "GOMODCACHE=" + goEnv(t, "GOMODCACHE"), "GOPROXY=" + goEnv(t, "GOPROXY")}
 		for name, v := range s.Env {
 			cmd.Env = append(cmd.Env, name+"="+expand(t, v, values))
 		}
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%s: %v\n%s", s.Name, err, out)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			return string(out), err
 		}
 		if b, err := os.ReadFile(paths); err == nil {
 			path = strings.TrimSpace(string(b)) + ":" + path
@@ -125,16 +169,40 @@ func TestAction(t *testing.T) {
 				values["steps."+s.ID+".outputs."+name] = value
 			}
 		}
+		return string(out), nil
 	}
-	for _, s := range a.Runs.Steps {
-		run(s)
+	run := func(s step) {
+		t.Helper()
+		if out, err := try(s); err != nil {
+			t.Fatalf("%s: %v\n%s", s.Name, err, out)
+		}
 	}
+	refuses := func(s step, what string) {
+		t.Helper()
+		if out, err := try(s); err == nil || !strings.Contains(out, "::error::") || !strings.Contains(out, what) {
+			t.Errorf("%s: %v\n%s", s.Name, err, out)
+		}
+	}
+	build, sign, attach := a.Runs.Steps[0], a.Runs.Steps[1], a.Runs.Steps[2]
+	withGo := path
+	path = bin + ":" + tools(t, work)
+	refuses(build, "setup-go")
+	path = withGo
+	run(build)
+	if out, err := exec.Command(filepath.Join(work, "godwit-bin", "godwit"), "version").Output(); err != nil || !strings.Contains(string(out), "v1.2.3") {
+		t.Errorf("%s, %v", out, err)
+	}
+	// Without the folder, each state of the channel would be the first.
+	refuses(sign, "is not there")
+	mkdir(t, values["inputs.folder"])
+	run(sign)
+	run(attach)
 
 	made := values["steps.publish.outputs.manifest"]
 	if paths, _ := listing(t, made); !slices.Equal(paths, []string{"app/main.py"}) {
 		t.Errorf("%q", paths)
 	}
-	if h := head(t, made); h.Version != "v1.0.0" || h.Product != "station" || len(h.Commit) != 40 {
+	if h := head(t, made); h.Version != "v1.0.0" || h.Product != "station" || h.Generated.Format(time.RFC3339) != "2026-01-02T03:04:05Z" || len(h.Commit) != 40 {
 		t.Errorf("%+v", h)
 	}
 	log, err := os.ReadFile(filepath.Join(work, "gh.log"))
@@ -142,7 +210,7 @@ func TestAction(t *testing.T) {
 		t.Errorf("gh was asked %q, %v", log, err)
 	}
 	public := every(t, filepath.Join(work, "public"))
-	if public["channel.json.sig"] == "" || public["releases/v1.0.0/manifest.json"] == "" {
+	if !strings.Contains(public["channel.json"], `"rollout": 10`) || public["channel.json.sig"] == "" || public["releases/v1.0.0/manifest.json"] == "" {
 		t.Errorf("%q", slices.Sorted(maps.Keys(public)))
 	}
 	for name, text := range every(t, work) {
@@ -151,10 +219,47 @@ func TestAction(t *testing.T) {
 		}
 	}
 
+	// A second run, later, makes the same and attaches it once. What differs is not
+	// attached, and what is there stays.
+	first := every(t, assets)
+	values["inputs.folder"] = ""
+	again := func(options string) {
+		values["inputs.options"] = options
+		os.Remove(outputs)
+		run(sign)
+		os.Remove(filepath.Join(work, "gh.log"))
+	}
+	again("--exclude=tests")
+	run(attach)
+	if _, err := os.Stat(filepath.Join(work, "gh.log")); err == nil || len(first) != 2 {
+		t.Errorf("attached again, or not before: %q", slices.Sorted(maps.Keys(first)))
+	}
+	again("")
+	refuses(attach, "new version")
+	if !maps.Equal(first, every(t, assets)) {
+		t.Error("what was attached has changed")
+	}
+	// The signature did not come through the first time.
+	os.Remove(filepath.Join(assets, "manifest.json.sig"))
+	again("--exclude=tests")
+	run(attach)
+	if !maps.Equal(first, every(t, assets)) {
+		t.Error("the signature is not attached")
+	}
+
+	// No key at all is most likely a mistake.
+	values["inputs.key"] = ""
+	refuses(sign, "unsigned: true")
+	values["inputs.unsigned"] = "true"
+	run(sign)
+	values["inputs.unsigned"] = "false"
+
 	// With a shared secret and no key.
-	values["inputs.key"], values["inputs.manifest-key"], values["inputs.folder"] = "", "geheim", ""
+	os.RemoveAll(assets)
+	mkdir(t, assets)
+	values["inputs.manifest-key"] = "geheim"
 	os.Remove(outputs)
-	run(a.Runs.Steps[1])
+	run(sign)
 	b, err := os.ReadFile(values["steps.publish.outputs.manifest"])
 	if err != nil {
 		t.Fatal(err)
@@ -163,7 +268,7 @@ func TestAction(t *testing.T) {
 		t.Error(err)
 	}
 	os.Remove(filepath.Join(work, "gh.log"))
-	run(a.Runs.Steps[2])
+	run(attach)
 	if log, _ := os.ReadFile(filepath.Join(work, "gh.log")); strings.Contains(string(log), ".sig") {
 		t.Errorf("gh was asked %q", log)
 	}
@@ -198,7 +303,7 @@ func TestExampleWorkflow(t *testing.T) {
 	readYAML(t, actionFile, &a)
 	var w struct {
 		Name        string
-		On          map[string]struct{ Types []string }
+		On          struct{ Push struct{ Tags []string } }
 		Permissions map[string]string
 		Jobs        map[string]struct {
 			RunsOn string `yaml:"runs-on"`
@@ -206,12 +311,21 @@ func TestExampleWorkflow(t *testing.T) {
 		}
 	}
 	readYAML(t, "../.github/workflows/example-release.yml.example", &w)
-	if !slices.Equal(w.On["release"].Types, []string{"published"}) || w.Permissions["contents"] != "write" {
+	if !slices.Equal(w.On.Push.Tags, []string{"v*"}) || w.Permissions["contents"] != "write" {
 		t.Errorf("%+v", w)
 	}
+	byCommit := regexp.MustCompile(`^actions/[a-z-]+@[0-9a-f]{40}$`)
+	draft := false
 	for _, s := range w.Jobs["manifest"].Steps {
+		draft = draft || strings.Contains(s.Run, "gh release create \"$TAG\" --draft")
 		if !strings.Contains(s.Uses, "/.github/actions/publish@") {
+			if s.Uses != "" && !byCommit.MatchString(s.Uses) {
+				t.Errorf("%s is not named by its commit", s.Uses)
+			}
 			continue
+		}
+		if !draft {
+			t.Error("the release is public before its manifest is there")
 		}
 		for name := range s.With {
 			if _, ok := a.Inputs[name]; !ok {
