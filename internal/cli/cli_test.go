@@ -165,7 +165,7 @@ func TestCompletions(t *testing.T) {
 	for shell, check := range map[string][]string{
 		"bash": {"bash", "-c", `source "$1"
 			try() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _godwit; echo "${COMPREPLY[*]}"; }
-			try godwit up; try godwit --root /x update --d; try godwit init --layout s; try godwit completion f; try godwit update --js`, "-"},
+			try godwit up; try godwit --root /x update --d; try godwit init --layout s; try godwit completion f; try godwit update --js; try godwit help rol`, "-"},
 		"zsh":        {"zsh", "-n"},
 		"fish":       {"fish", "-n"},
 		"powershell": {"pwsh", "-NoProfile", "-File"},
@@ -195,7 +195,7 @@ func TestCompletions(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s: %v\n%s", shell, err, out)
 		}
-		if want := "update\n--dry-run\nslots\nfish\n--json\n"; shell == "bash" && string(out) != want {
+		if want := "update\n--dry-run\nslots\nfish\n--json\nrollback\n"; shell == "bash" && string(out) != want {
 			t.Errorf("bash completes to\n%s", out)
 		}
 	}

@@ -97,6 +97,7 @@ func bash(w io.Writer, verbs []verb, global *pflag.FlagSet) {
 		fmt.Fprintf(w, "\t%s) %s ;;\n", d.names("|"), what)
 	}
 	fmt.Fprintf(w, "\tesac\n\tcase $cmd in\n\t\"\") words=\"%s\" ;;\n", strings.Join(names, " "))
+	fmt.Fprintf(w, "\thelp) words=\"%s\" ;;\n", strings.Join(names, " "))
 	for _, v := range verbs {
 		fmt.Fprintf(w, "\t%s) words=\"%s\" ;;\n", v.name, strings.TrimSpace(strings.Join(v.arg, " ")+" "+words(completables(v.verbFlags()))))
 	}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -132,7 +133,7 @@ func (c *command) init(ctx context.Context, f initFlags) error {
 	}
 	cfg, err := config.Parse(name, []byte(text.String()), config.Options{})
 	if err != nil {
-		return err
+		return unwritten(name, err)
 	}
 	p := c.printer()
 	if f.check {
@@ -216,71 +217,129 @@ func trustText(cfg *config.Config) string {
 // ask fills in on a terminal what the flags did not say.
 func (c *command) ask(f *initFlags, root *string) error {
 	in := bufio.NewReader(c.stdin)
-	question := func(into *string, text, def string) error {
-		if *into != "" {
-			return nil
-		}
-		fmt.Fprintf(c.stderr, "%s", text)
-		if def != "" {
-			fmt.Fprintf(c.stderr, " [%s]", def)
-		}
-		fmt.Fprint(c.stderr, ": ")
-		line, err := in.ReadString('\n')
-		if err != nil {
-			fmt.Fprintln(c.stderr)
-			return godwit.Fail(godwit.CodeUsage, nil, "the input ended before all was answered", "nothing was written")
-		}
-		*into = strings.TrimSpace(line)
-		if *into == "" {
-			*into = def
+	// question asks until good, if there is one, has nothing against the answer.
+	question := func(into *string, text, def string, good func(string) string) error {
+		for *into == "" {
+			fmt.Fprint(c.stderr, text)
+			if def != "" {
+				fmt.Fprintf(c.stderr, " [%s]", def)
+			}
+			fmt.Fprint(c.stderr, ": ")
+			line, err := in.ReadString('\n')
+			if err != nil {
+				fmt.Fprintln(c.stderr)
+				return godwit.Fail(godwit.CodeUsage, nil, "the input ended before all was answered", "nothing was written")
+			}
+			answer := strings.TrimSpace(line)
+			if answer == "" {
+				answer = def
+			}
+			if good != nil {
+				if problem := good(answer); problem != "" {
+					fmt.Fprintln(c.stderr, problem)
+					continue
+				}
+			}
+			if *into = answer; answer == "" {
+				return nil
+			}
 		}
 		return nil
 	}
-	if err := question(&f.url, "Git repository (URL, user@host:path or a path)", ""); err != nil {
+	one := func(of ...string) func(string) string {
+		return func(answer string) string {
+			if slices.Contains(of, answer) {
+				return ""
+			}
+			return "Please answer with " + strings.Join(of, " or ") + "."
+		}
+	}
+	something := func(answer string) string {
+		if answer == "" {
+			return "This is needed."
+		}
+		return ""
+	}
+	what, follow := "Git repository (URL, user@host:path or a path)", true
+	switch f.kind {
+	case "web":
+		what, follow = "Published folder (URL or path)", false
+	case "github", "gitea", "gitlab":
+		what = "Repository, as a browser shows it (https://github.com/acme/station)"
+	}
+	if err := question(&f.url, what, "", something); err != nil {
 		return err
 	}
-	if f.branch == "" && f.tag == "" && f.channel == "" {
-		var follow string
-		if err := question(&follow, "Follow: \"stable\" for signed releases, or a branch's name", "stable"); err != nil {
+	if follow && f.branch == "" && f.tag == "" && f.channel == "" {
+		var name string
+		if err := question(&name, "Follow: \"stable\" for signed releases, or a branch's name", "stable", nil); err != nil {
 			return err
 		}
-		if follow == "stable" {
-			f.channel = follow
+		if name == "stable" {
+			f.channel = name
 		} else {
-			f.branch = follow
+			f.branch = name
 		}
 	}
-	if err := question(root, "Folder to install into", "/srv/app"); err != nil {
+	if err := question(root, "Folder to install into", "/srv/app", nil); err != nil {
 		return err
 	}
-	if err := question(&f.layout, "Layout: slots (each version a folder of its own) or in-place", "slots"); err != nil {
+	if err := question(&f.layout, "Layout: slots (each version a folder of its own) or in-place", "slots", one("slots", "in-place")); err != nil {
 		return err
 	}
 	if f.trust == "" && f.branch == "" {
-		fmt.Fprint(c.stderr, "\nWho decides what this device runs? signed: only who holds a key that you name;\nnone: whoever can push to the repository.\n")
-		if err := question(&f.trust, "Trust: signed or none", "signed"); err != nil {
+		fmt.Fprint(c.stderr, "\nWho decides what this device runs? signed: only who holds a key that you name;\nnone: whoever can change what the source holds.\n")
+		if err := question(&f.trust, "Trust: signed or none", "signed", one("signed", "none")); err != nil {
 			return err
 		}
 	} else if f.trust == "" {
 		fmt.Fprint(c.stderr, "\nNobody signs a branch: whoever can push to it decides what this device runs.\n")
 		var yes string
-		if err := question(&yes, "Write trust.mode = \"none\"? (yes or no)", "no"); err != nil {
+		if err := question(&yes, "Write trust.mode = \"none\"? (yes or no)", "no", one("yes", "no")); err != nil {
 			return err
 		}
-		if yes != "yes" && yes != "y" {
+		if yes == "no" {
 			return godwit.Fail(godwit.CodeRefused, nil, "not without a decision about trust", "nothing was written; follow \"stable\" for signed releases")
 		}
 		f.trust = "none"
 	}
 	if f.trust == "signed" {
-		if err := question(&f.signers, "File with the keys of those who may sign", "/etc/godwit/allowed_signers"); err != nil {
+		there := func(answer string) string {
+			if _, err := os.Stat(answer); err != nil {
+				return "There is no such file. `godwit keygen` prints a line for it, which goes onto each device."
+			}
+			return ""
+		}
+		if err := question(&f.signers, "File with the keys of those who may sign", "/etc/godwit/allowed_signers", there); err != nil {
 			return err
 		}
-		if err := question(&f.product, "Product that releases must be for", filepath.Base(*root)); err != nil {
+		if err := question(&f.product, "Product that releases must be for", filepath.Base(*root), nil); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// unwritten words problems of a file that does not exist, and will not: the lines
+// that they are on mean nothing.
+func unwritten(name string, err error) error {
+	all, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return err
+	}
+	var problems []error
+	for _, problem := range all.Unwrap() {
+		var e *godwit.Error
+		if errors.As(problem, &e) {
+			text := strings.TrimPrefix(e.Text, name)
+			text = strings.TrimLeft(text, ":0123456789")
+			if strings.HasPrefix(text, " ") && text != e.Text {
+				problem = godwit.Fail(e.Code, nil, text[1:]+"; nothing was written", e.Hint)
+			}
+		}
+		problems = append(problems, problem)
+	}
+	return errors.Join(problems...)
 }
 
 func exists(name string) error {
