@@ -55,6 +55,9 @@ type State struct {
 	// Trailless says that the remote took the channel but no ref beside it, so
 	// that it does not keep the states before.
 	Trailless bool
+	// Gone says that the remote no longer has the channel, and that this is its
+	// last state on the trail, or here.
+	Gone bool
 }
 
 // A Setting is what Set changes. For each text "" leaves it to Set and "none"
@@ -325,7 +328,7 @@ func (r *Repository) Halt(ctx context.Context, name, why string, local bool) (be
 func (r *Repository) Resume(ctx context.Context, name string, local bool) (before, after *State, err error) {
 	return r.change(ctx, name, local, func(s *State, v values) error {
 		if s.Get("Halt") == "" {
-			return refuse("the channel "+name+" is not halted", "see `godwit channel show "+name+"`; a roll-out of 0% ends with `godwit channel set "+name+" --rollout`")
+			return refuse("the channel "+name+" is not halted", "see `godwit channel show "+name+"`; a roll-out of 0% ends with `godwit channel set "+name+" --rollout 100%`")
 		}
 		v.set("Halt")
 		return nil

@@ -174,7 +174,7 @@ func TestChannelRefuses(t *testing.T) {
 		{"not released", "stable", Setting{Version: "v7.0.0"}, godwit.CodeRefused, "has no release v7.0.0"},
 		{"not pushed", "stable", Setting{Version: "v1.3.0"}, godwit.CodeRefused, "has no release v1.3.0"},
 		{"not signed", "stable", Setting{Version: "v1.4.0"}, godwit.CodeUnsigned, "not signed"},
-		{"not a tag", "stable", Setting{Version: "v1.5.0"}, godwit.CodeFailed, "v1.5.0"},
+		{"not a tag", "stable", Setting{Version: "v1.5.0"}, godwit.CodeUnsigned, "plain name of a commit"},
 		{"another product", "stable", Setting{Version: "v2.0.0"}, godwit.CodeWrongProduct, "for the product pump"},
 		{"another product by flag", "stable", Setting{Product: "pump"}, godwit.CodeWrongProduct, "for the product station"},
 		{"roll-out above all", "stable", Setting{Rollout: "101%"}, godwit.CodeUsage, "--rollout"},
@@ -423,5 +423,40 @@ func TestLocal(t *testing.T) {
 	}
 	if o, err := d.orders("stable", godwit.Memory{}); err != nil || o.Sequence != 3 || o.Release != "v1.3.0" || o.Rollout != 10 {
 		t.Errorf("%+v, %v", o, err)
+	}
+}
+
+// A channel that was deleted at the remote goes on after its last number, also
+// in a clone that never saw it, or saw an earlier one.
+func TestLostChannel(t *testing.T) {
+	d := released(t)
+	ctx := t.Context()
+	one := d.at("one", "alice")
+	for i, v := range []string{"v1.0.0", "v1.1.0", "v1.2.0"} {
+		if _, after, err := one.Set(ctx, "stable", Setting{Version: v}); err != nil || after.Sequence != uint64(i+1) {
+			t.Fatalf("%+v, %v", after, err)
+		}
+		if i == 0 {
+			d.git(".", "clone", "--quiet", "origin.git", "old")
+			d.git("old", "fetch", "--quiet", "origin", "refs/tags/channel/stable:refs/tags/channel/stable")
+		}
+	}
+	m := godwit.Memory{}
+	if o, err := d.orders("stable", m); err != nil {
+		t.Fatal(err)
+	} else {
+		m = o.Memory
+	}
+	d.git("origin.git", "update-ref", "-d", "refs/tags/channel/stable")
+	d.git(".", "clone", "--quiet", "origin.git", "fresh")
+	for i, clone := range []string{"old", "fresh", "one"} {
+		before, after, err := d.at(clone, "alice").Set(ctx, "stable", Setting{Version: "v1.2.0"})
+		if err != nil || before == nil || !before.Gone || after.Sequence != uint64(4+i) || after.Get("Previous") != before.ID {
+			t.Fatalf("%s: %+v, %+v, %v", clone, before, after, err)
+		}
+		if _, err := d.orders("stable", m); err != nil {
+			t.Errorf("%s: a device that followed it: %v", clone, err)
+		}
+		d.git("origin.git", "update-ref", "-d", "refs/tags/channel/stable")
 	}
 }

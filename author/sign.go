@@ -62,6 +62,9 @@ func (s Signer) Sign(ctx context.Context, namespace string, message []byte) ([]b
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
+		if i, e := os.Stat(s.Key); e == nil && i.Mode().Perm()&0o077 != 0 && isPrivateKey(s.Key) {
+			return nil, godwit.Fail(godwit.CodeFailed, nil, "ssh-keygen does not use the key "+s.Key+", which others may read", "chmod 600 "+s.Key)
+		}
 		return nil, sshKeygenError(err, "ssh-keygen cannot sign with "+s.Key, notes.text())
 	}
 	sig, rest, err := sshsig.Parse(out.Bytes())
@@ -99,6 +102,18 @@ func sshKeygenError(err error, text, said string) error {
 		err = errors.New(said)
 	}
 	return godwit.Fail(godwit.CodeFailed, err, text, "a key with a passphrase needs a terminal or an agent; a public key, an agent that has the private one")
+}
+
+// isPrivateKey reports whether a file begins like one.
+func isPrivateKey(file string) bool {
+	f, err := os.Open(file)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	b := make([]byte, 64)
+	n, _ := io.ReadFull(f, b)
+	return bytes.HasPrefix(b[:n], []byte("-----BEGIN ")) && bytes.Contains(b[:n], []byte("PRIVATE KEY"))
 }
 
 // notes passes on what a person has to do and keeps the rest for an error.
@@ -168,6 +183,14 @@ func NewKey(ctx context.Context, file, principal string, passphrase bool, stdin 
 	}
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return k, keyError(file, err)
+	}
+	if passphrase && os.Getenv("SSH_ASKPASS") == "" {
+		// Without a terminal ssh-keygen makes a key without a passphrase.
+		tty, err := os.Open("/dev/tty")
+		if err != nil {
+			return k, misuse("there is no terminal on which to ask for a passphrase", "run it on one, or say --no-passphrase")
+		}
+		tty.Close()
 	}
 	args := []string{"-q", "-t", "ed25519", "-C", principal, "-f", file}
 	if !passphrase {

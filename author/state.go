@@ -76,7 +76,11 @@ func (r *Repository) present(ctx context.Context, name string, local bool) (s *S
 		return nil, "", err
 	}
 	expected = there[ref]
-	if expected == here || expected == "" {
+	if expected == "" {
+		s, err = r.lastOnTrail(ctx, name, s)
+		return s, "", err
+	}
+	if expected == here {
 		return s, expected, nil
 	}
 	if _, err := r.git(ctx, nil, "fetch", "--quiet", "--no-tags", r.remote, ref); err != nil {
@@ -93,6 +97,43 @@ func (r *Repository) present(ctx context.Context, name string, local bool) (s *S
 		}
 	}
 	return s, expected, nil
+}
+
+// lastOnTrail gives the last state of a channel that the remote does not show:
+// the one with the highest number on its trail, or here if that is later. A
+// channel that was deleted goes on from there.
+func (r *Repository) lastOnTrail(ctx context.Context, name string, here *State) (*State, error) {
+	if err := r.fetchTrail(ctx, name); err != nil {
+		return nil, err
+	}
+	list, err := r.git(ctx, nil, "for-each-ref", "--format=%(objectname)", trailRefs+name+"/")
+	if err != nil {
+		return nil, err
+	}
+	last := here
+	for id := range strings.FieldsSeq(list) {
+		s, err := r.state(ctx, name, id)
+		if err == nil && (last == nil || s.Sequence > last.Sequence) {
+			last = s
+		}
+	}
+	if last == nil {
+		return nil, nil
+	}
+	trail := trailRefs + name + "/" + strconv.FormatUint(last.Sequence, 10)
+	there, err := r.remoteRefs(ctx, trail)
+	if err != nil {
+		return nil, err
+	}
+	last.Gone = there[trail] != "" // else it was never there
+	if last != here {
+		old := ""
+		if here != nil {
+			old = here.ID
+		}
+		_, err = r.git(ctx, nil, "update-ref", channelRefs+name, last.ID, old)
+	}
+	return last, err
 }
 
 // state reads one state of a channel.

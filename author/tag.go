@@ -228,9 +228,12 @@ func (r *Repository) release(ctx context.Context, version string) (*Tag, error) 
 	if id == "" {
 		return nil, godwit.Fail(godwit.CodeNoRef, nil, "there is no tag "+version+" here", "make it with godwit tag, or fetch it: git fetch --tags")
 	}
+	if kind, err := r.git(ctx, nil, "cat-file", "-t", id); err == nil && kind != "tag" {
+		return nil, godwit.Fail(godwit.CodeUnsigned, nil, "the tag "+version+" is a plain name of a "+kind+" and not signed", "devices would refuse it: sign a higher version with godwit tag")
+	}
 	t, err := r.tag(ctx, id)
 	if err != nil {
-		return nil, godwit.Fail(godwit.CodeOf(err), err, "the tag "+version+" is not that of a release", "")
+		return nil, godwit.Fail(godwit.CodeOf(err), err, "the tag "+version+" is not that of a release", "make releases with godwit tag")
 	}
 	if t.Name != version {
 		return nil, godwit.Fail(godwit.CodeWrongName, nil, "the tag "+version+" says that it is "+t.Name, "it was moved; fetch it again")

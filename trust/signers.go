@@ -239,9 +239,17 @@ func (g *Gate) count(signers []signer, at time.Time, what string) ([]string, err
 	var err error
 	if len(names) < g.c.Threshold {
 		err = godwit.Fail(godwit.CodeThreshold, nil, what+" is signed by "+strconv.Itoa(len(names))+" of the "+strconv.Itoa(g.c.Threshold)+" signers that this device asks for: "+join(names),
-			"have others sign it too: godwit tag --cosign")
+			cosigning(what))
 	}
 	return names, g.step("threshold", strconv.Itoa(len(names))+" of "+strconv.Itoa(g.c.Threshold)+" signers", err)
+}
+
+// cosigning says how another person signs.
+func cosigning(what string) string {
+	if strings.HasPrefix(what, "the channel ") {
+		return "have others sign it too: godwit channel cosign, or godwit publish --cosign for a folder"
+	}
+	return "have others sign it too: godwit tag --cosign, or godwit publish --cosign for a folder"
 }
 
 // shared reports whether principals, a list of patterns, has one in common with

@@ -127,7 +127,11 @@ func (c *command) tagVerb() verb {
 			if t.Pushed {
 				p.Printf("pushed to %s\n", remote)
 			} else {
-				p.Printf("next: git push %s %s\n", remote, t.Name)
+				force := ""
+				if cosign {
+					force = "--force " // the remote may have it with fewer signatures
+				}
+				p.Printf("next: git push %s%s %s\n", force, remote, t.Name)
 			}
 			return nil
 		},

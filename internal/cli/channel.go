@@ -118,6 +118,9 @@ func (c *command) channelVerb() verb {
 func (c *command) changed(action, name, remote string, before, after *author.State) {
 	p := c.printer()
 	p.Emit(channelFields(action, name, after))
+	if before != nil && before.Gone {
+		p.Warn("the channel " + name + " was gone from " + remote + "; it goes on after its last number, " + strconv.FormatUint(before.Sequence, 10))
+	}
 	p.Printf("channel %s, number %d:\n", name, after.Sequence)
 	for _, k := range lastly {
 		was, is := "", strings.Join(after.All(k), ", ")
