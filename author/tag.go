@@ -28,6 +28,7 @@ type NewTag struct {
 type Tagged struct {
 	*Tag
 	Product string
+	Before  string // the product of the newest signed release before it, "" if there is none
 	Pushed  bool
 }
 
@@ -59,7 +60,7 @@ func (r *Repository) Tag(ctx context.Context, n NewTag) (*Tagged, error) {
 	if err := r.follows(ctx, n, version, tags); err != nil {
 		return nil, err
 	}
-	if done.Product, err = r.product(ctx, n.Product, tags); err != nil {
+	if done.Product, done.Before, err = r.product(ctx, n.Product, tags); err != nil {
 		return nil, err
 	}
 	if err := r.lists(ctx, commit); err != nil {
@@ -204,19 +205,18 @@ func (r *Repository) follows(ctx context.Context, n NewTag, version semver.Versi
 }
 
 // product finds what the repository is for.
-func (r *Repository) product(ctx context.Context, given string, tags []string) (string, error) {
-	if given != "" {
-		return given, nil
-	}
-	if p := r.config(ctx, "godwit.product"); p != "" {
-		return p, nil
-	}
-	for i := len(tags) - 1; i >= 0; i-- {
-		if t, err := r.release(ctx, tags[i]); err == nil && len(t.Keys) > 0 && t.Get("Product") != "" {
-			return t.Get("Product"), nil
+func (r *Repository) product(ctx context.Context, given string, tags []string) (product, before string, err error) {
+	for i := len(tags) - 1; i >= 0 && before == ""; i-- {
+		if t, err := r.release(ctx, tags[i]); err == nil && len(t.Keys) > 0 {
+			before = t.Get("Product")
 		}
 	}
-	return "", misuse("it is not known which product the release is for", "give --product NAME once; later releases take it from the newest tag. Or: git config godwit.product NAME")
+	for _, p := range []string{given, r.config(ctx, "godwit.product"), before} {
+		if p != "" {
+			return p, before, nil
+		}
+	}
+	return "", "", misuse("it is not known which product the release is for", "give --product NAME once; later releases take it from the newest tag. Or: git config godwit.product NAME")
 }
 
 // release reads the tag of a release here.

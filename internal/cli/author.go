@@ -124,6 +124,9 @@ func (c *command) tagVerb() verb {
 			p.Emit(jsontext.Fields{{Name: "type", Value: "tag"}, {Name: "name", Value: t.Name}, {Name: "tag", Value: t.ID}, {Name: "commit", Value: t.Commit},
 				{Name: "product", Value: t.Product}, {Name: "keys", Value: t.Keys}, {Name: "time", Value: stamp(t.Time)}, {Name: "pushed", Value: t.Pushed}}.With("not_after", t.Get("Not-After")))
 			p.Printf("signed %s of %s, with %s\n", named(t.Name, t.Commit), t.Product, strings.Join(t.Keys, " and "))
+			if t.Before != "" && t.Before != t.Product {
+				p.Warn("the newest release before it was of " + t.Before + ": devices of that product refuse this one")
+			}
 			if t.Pushed {
 				p.Printf("pushed to %s\n", remote)
 			} else {
