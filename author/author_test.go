@@ -218,8 +218,8 @@ func TestTagRefuses(t *testing.T) {
 		{"product of two lines", func(n *NewTag) *Repository { n.Product = "station\nTree: 0"; return r }, godwit.CodeUsage, "cannot be the value of Product"},
 		{"no such key", func(n *NewTag) *Repository { return d.at("one", "nobody") }, godwit.CodeUsage, "nobody cannot be read or made: open"},
 		{"not a key", func(n *NewTag) *Repository { return d.at("one", "gitconfig") }, godwit.CodeFailed, "ssh-keygen cannot sign with"},
-		{"untracked file", func(n *NewTag) *Repository { d.write("one/stray", ""); return r }, godwit.CodeRefused, "not committed: ?? stray"},
-		{"changed file", func(n *NewTag) *Repository { os.Remove(d.path("one/stray")); d.write("one/a.txt", "changed"); return r }, godwit.CodeRefused, "not committed: M a.txt"},
+		{"untracked file", func(n *NewTag) *Repository { d.write("one/stray", ""); return r }, godwit.CodeRefused, "not committed: stray is not in Git"},
+		{"changed file", func(n *NewTag) *Repository { os.Remove(d.path("one/stray")); d.write("one/a.txt", "changed"); return r }, godwit.CodeRefused, "not committed: a.txt is changed"},
 	} {
 		n := good
 		repository := c.with(&n)
@@ -369,6 +369,26 @@ func TestCosign(t *testing.T) {
 	}
 	if there := d.git("origin.git", "rev-parse", "refs/tags/v1.0.0"); there != second.ID {
 		t.Errorf("the remote has %s, not %s", there, second.ID)
+	}
+	// What was signed and not pushed can be pushed later, but not over another's.
+	if done, err := d.at("two", "carol").Cosign(ctx, "v1.0.0", false); err != nil || done.Pushed {
+		t.Fatalf("%+v, %v", done, err)
+	}
+	third, err := d.at("two", "carol").Cosign(ctx, "v1.0.0", true)
+	if err != nil || !third.Pushed || len(third.Keys) != 3 {
+		t.Fatalf("%+v, %v", third, err)
+	}
+	if there := d.git("origin.git", "rev-parse", "refs/tags/v1.0.0"); there != third.ID {
+		t.Errorf("the remote has %s, not %s", there, third.ID)
+	}
+	if _, err := d.at("two", "carol").Cosign(ctx, "v1.0.0", true); godwit.CodeOf(err) != godwit.CodeRefused {
+		t.Errorf("pushed twice: %v", err)
+	}
+	if _, err := d.at("one", "carol").Cosign(ctx, "v1.0.0", true); err == nil {
+		t.Error("another's signature was overwritten")
+	}
+	if there := d.git("origin.git", "rev-parse", "refs/tags/v1.0.0"); there != third.ID {
+		t.Errorf("the remote has %s, not %s", there, third.ID)
 	}
 	// What was signed is looked at.
 	for name, change := range map[string]func(string) string{

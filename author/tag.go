@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
 	"time"
 
@@ -135,11 +136,16 @@ func (r *Repository) clean(ctx context.Context) error {
 	if err != nil || changed == "" {
 		return err
 	}
-	first, more := strings.TrimSpace(strings.SplitN(changed, "\n", 2)[0]), ""
-	if n := strings.Count(changed, "\n"); n > 0 {
-		more = " and others"
+	// "XY PATH", where "??" is for what is not in Git (git-status(1), Short Format).
+	first, _, _ := strings.Cut(changed, "\n")
+	what := first[3:] + " is changed"
+	if first[:2] == "??" {
+		what = first[3:] + " is not in Git"
 	}
-	return refuse("there are changes that are not committed: "+first+more,
+	if n := strings.Count(changed, "\n"); n > 0 {
+		what += ", and " + strconv.Itoa(n) + " more"
+	}
+	return refuse("there are changes that are not committed: "+what,
 		"a release is what is committed: commit them, or put them aside with `git stash -u`, or into .gitignore")
 }
 
@@ -260,11 +266,18 @@ func (r *Repository) Cosign(ctx context.Context, version string, push bool) (*Ta
 	if said := t.Get("Tree"); said != "" && said != tree {
 		return nil, godwit.Fail(godwit.CodeTampered, nil, "the tag "+version+" names the tree "+said+", and its commit has "+tree, "do not sign it: somebody made a mistake, or worse")
 	}
+	ref := "refs/tags/" + version
 	signed, err := r.cosign(ctx, t)
-	if err != nil {
+	if err != nil && (signed == nil || !push) {
 		return nil, err
 	}
-	ref := "refs/tags/" + version
+	if push && err != nil {
+		// This key signed it before: what the remote lacks can still be pushed.
+		there, failed := r.remoteRefs(ctx, ref)
+		if failed != nil || there[ref] == t.ID {
+			return nil, err
+		}
+	}
 	if _, err := r.git(ctx, nil, "update-ref", ref, signed.ID, t.ID); err != nil {
 		return nil, err
 	}
@@ -275,7 +288,7 @@ func (r *Repository) Cosign(ctx context.Context, version string, push bool) (*Ta
 			return nil, err
 		}
 		expected := there[ref] // the remote may not have it yet
-		if expected != "" {
+		if expected != "" && !r.begins(ctx, ref, expected, signed.object) {
 			expected = t.ID
 		}
 		if _, err := r.git(ctx, nil, "push", "--quiet", "--force-with-lease="+ref+":"+expected, r.remote, ref); err != nil {
@@ -286,7 +299,18 @@ func (r *Repository) Cosign(ctx context.Context, version string, push bool) (*Ta
 	return done, nil
 }
 
-// cosign writes t with one more signature below it.
+// begins reports whether object begins with all that the tag id at the remote
+// says, so that to put it there takes no signature away.
+func (r *Repository) begins(ctx context.Context, ref, id string, object []byte) bool {
+	if _, err := r.git(ctx, nil, "fetch", "--quiet", "--no-tags", r.remote, ref); err != nil {
+		return false
+	}
+	there, err := r.raw(ctx, nil, "cat-file", "tag", id)
+	return err == nil && bytes.HasPrefix(object, there)
+}
+
+// cosign writes t with one more signature below it. If this key has signed it
+// before, it gives t and CodeRefused.
 func (r *Repository) cosign(ctx context.Context, t *Tag) (*Tag, error) {
 	sig, err := r.signer.Sign(ctx, namespace, t.object)
 	if err != nil {
@@ -298,7 +322,7 @@ func (r *Repository) cosign(ctx context.Context, t *Tag) (*Tag, error) {
 	}
 	last := len(signed.Keys) - 1
 	if slices.Contains(signed.Keys[:last], signed.Keys[last]) {
-		return nil, refuse("the key "+signed.Keys[last]+" has signed "+t.Name+" before", "somebody else has to, with another key")
+		return t, refuse("the key "+signed.Keys[last]+" has signed "+t.Name+" before", "somebody else has to, with another key")
 	}
 	signed.ID, err = r.write(ctx, signed.object)
 	return signed, err
