@@ -1,0 +1,108 @@
+// Package delta applies patches: what turns an old content into a new one. A
+// decoder works in a buffer that its caller gives, of 6 KB, 64 KB or 1 MB as the
+// patch asks for, reads the patch once from its beginning to its end, writes the
+// new content once, and reads the old one wherever it likes. Making patches is
+// the business of delta/diff, patches of whole trees that of delta/tree, which
+// patch to take the plan's. docs/patch-format.md describes the format.
+//
+// Invariant: whatever the bytes of a patch, a decoder reads nothing outside the
+// old content and the part of the new one that it wrote, writes no more than the
+// header declares, ends, and reports success only after the whole new content
+// had the sum in the header.
+package delta
+
+import (
+	"crypto/sha256"
+	"errors"
+	"hash"
+	"io"
+)
+
+// Output receives the new content. ReadAt gives what was written so far.
+type Output interface {
+	io.Writer
+	io.ReaderAt
+}
+
+// What can be wrong with a patch, beside ErrNoPatch and errors of its readers
+// and writers.
+var (
+	ErrWrongOld = errors.New("the patch was made for another old content")
+	ErrDamaged  = errors.New("the patch is damaged")
+	ErrMemory   = errors.New("the patch needs more memory than there is")
+)
+
+// A Decoder applies one patch.
+type Decoder struct {
+	h     Header
+	patch io.Reader
+	old   io.ReaderAt
+	out   Output
+	mem   []byte
+	at    int64 // bytes written
+	sum   hash.Hash
+}
+
+// NewDecoder reads the header of patch. mem is all the memory that decoding
+// takes, at least h.Tier.Memory() bytes or else the error is ErrMemory. Before
+// anything is written the whole old content, of oldSize bytes, is held against
+// the header: ErrWrongOld.
+func NewDecoder(mem []byte, patch io.Reader, old io.ReaderAt, oldSize int64, out Output) (*Decoder, error) {
+	h, err := ReadHeader(patch)
+	if err != nil {
+		return nil, err
+	}
+	if len(mem) < h.Tier.Memory() {
+		return nil, ErrMemory
+	}
+	if oldSize != h.OldSize {
+		return nil, ErrWrongOld
+	}
+	d := &Decoder{h: h, patch: patch, old: old, out: out, mem: mem[:h.Tier.Memory()], sum: sha256.New()}
+	if _, err := io.CopyBuffer(struct{ io.Writer }{d.sum}, io.NewSectionReader(old, 0, oldSize), d.mem); err != nil {
+		return nil, err
+	}
+	if SumOf([32]byte(d.sum.Sum(nil))) != h.OldSum {
+		return nil, ErrWrongOld
+	}
+	d.sum.Reset()
+	return d, nil
+}
+
+// Header is the patch's header.
+func (d *Decoder) Header() Header { return d.h }
+
+// Decode writes about n more bytes of the new content, all that is left if n is
+// negative. It reports true once the whole content is written and its sum is
+// right; ErrDamaged when it is not.
+func (d *Decoder) Decode(n int64) (done bool, err error) {
+	if n < 0 || n > d.h.NewSize-d.at {
+		n = d.h.NewSize - d.at
+	}
+	var from io.Reader = d.patch
+	if d.h.Method == Same {
+		from = io.NewSectionReader(d.old, d.at, n)
+	}
+	m, err := io.CopyBuffer(struct{ io.Writer }{io.MultiWriter(d.out, d.sum)}, io.LimitReader(from, n), d.mem)
+	if d.at += m; err == nil && m < n {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil || d.at < d.h.NewSize {
+		return false, err
+	}
+	if SumOf([32]byte(d.sum.Sum(nil))) != d.h.NewSum {
+		return false, ErrDamaged
+	}
+	return true, nil
+}
+
+// Apply turns old into new by patch, in mem. See NewDecoder and Decode for its
+// errors.
+func Apply(mem []byte, patch io.Reader, old io.ReaderAt, oldSize int64, out Output) error {
+	d, err := NewDecoder(mem, patch, old, oldSize, out)
+	if err != nil {
+		return err
+	}
+	_, err = d.Decode(-1)
+	return err
+}
