@@ -34,6 +34,7 @@ const (
 	CodeNotInstalled  Code = "not-installed"  // nothing has been installed yet
 	CodeModified      Code = "modified"       // verify: installed files differ from the release
 	CodeBadManifest   Code = "bad-manifest"   // a manifest is malformed
+	CodeWrongOld      Code = "wrong-old"      // a patch was made for another content
 
 	// 2: wrong usage or configuration.
 	CodeUsage  Code = "usage"

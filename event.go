@@ -36,7 +36,7 @@ const (
 type Event struct {
 	Stage Stage
 	Level Level
-	Text  string // one line for a person, without a full stop; may be empty for Progress
+	Text  string // one line for a person, without a full stop; for Progress the name of one of several, or empty
 	Done  int64  // Progress: units done: bytes, or files where Unit says so
 	Total int64  // Progress: units in all, 0 if unknown
 	Unit  string // Progress: "B" or "files"

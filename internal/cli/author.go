@@ -161,5 +161,5 @@ func parseNotAfter(s, verb string) (time.Time, error) {
 
 // authorVerbs are the commands that make releases.
 func (c *command) authorVerbs() []verb {
-	return []verb{c.keygenVerb(), c.tagVerb(), c.channelVerb(), c.manifestVerb(), c.publishVerb()}
+	return []verb{c.keygenVerb(), c.tagVerb(), c.channelVerb(), c.manifestVerb(), c.publishVerb(), c.deltaVerb()}
 }

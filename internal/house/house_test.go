@@ -40,6 +40,14 @@ var floors = map[string]int{
 	// In front of the Git host, for tests.
 	"internal/githost/nethttp": 2,
 
+	"delta/model":    0,
+	"delta/address":  0,
+	"delta":          1,
+	"delta/otadelta": 1,
+	"delta/tree":     2,
+	"delta/inplace":  2,
+	"delta/diff":     3,
+
 	"vfs/crashfs":        2,
 	"store":              2,
 	"trust":              2,

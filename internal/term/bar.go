@@ -24,6 +24,7 @@ const (
 type bar struct {
 	stage   godwit.Stage
 	unit    string
+	name    string // of what, where there are many
 	start   time.Time
 	shown   time.Time // when a line was last shown
 	tenth   int64     // tenths that were done then
@@ -46,6 +47,8 @@ var verbs = map[godwit.Stage]string{
 	godwit.StageRollback: "going back",
 	godwit.StageVerify:   "verifying",
 	godwit.StagePrune:    "tidying up",
+	"diff":               "comparing",
+	"apply":              "applying",
 }
 
 // progress shows an event of level Progress, or not: often enough for the eye,
@@ -53,8 +56,8 @@ var verbs = map[godwit.Stage]string{
 func (p *Printer) progress(e godwit.Event) {
 	now := p.cfg.Now()
 	b := &p.bar
-	if b.stage != e.Stage || b.unit != e.Unit || e.Done < b.done {
-		*b = bar{stage: e.Stage, unit: e.Unit, start: now, sampled: now, done: e.Done, onLine: b.onLine}
+	if b.stage != e.Stage || b.unit != e.Unit || b.name != e.Text || e.Done < b.done {
+		*b = bar{stage: e.Stage, unit: e.Unit, name: e.Text, start: now, sampled: now, done: e.Done, onLine: b.onLine}
 		if !p.cfg.Terminal && !p.cfg.JSON {
 			b.shown = now // a stage that is over in no time needs no line
 		}
@@ -119,6 +122,9 @@ func (b *bar) text(e godwit.Event, width int) string {
 	head := verbs[e.Stage]
 	if head == "" {
 		head = string(e.Stage)
+	}
+	if e.Text != "" {
+		head += " " + Clean(e.Text)
 	}
 	amount := func(n int64) string {
 		if e.Unit == "B" {

@@ -1,0 +1,200 @@
+package cli
+
+import (
+	"context"
+	"math"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/godwit-ota/godwit"
+	"github.com/godwit-ota/godwit/delta"
+	"github.com/godwit-ota/godwit/delta/diff"
+	"github.com/godwit-ota/godwit/plan"
+)
+
+// The stages of work on patches, as progress has them.
+const (
+	stageDiff  godwit.Stage = "diff"
+	stageApply godwit.Stage = "apply"
+)
+
+// patching are the flags of the command delta.
+type patching struct {
+	out, tier, memory string
+	budget            time.Duration
+}
+
+func (c *command) deltaVerb() verb {
+	var o patching
+	return verb{
+		name: "delta", use: "make|apply OLD NEW|PATCH -o FILE", short: "make patches, apply them, look into them",
+		arg: []string{"make", "apply"}, operands: [2]int{2, math.MaxInt},
+		long: "A patch turns an old content into a new one, and is mostly much smaller than the new one.\n\n" +
+			"make finds a patch from the file OLD to the file NEW. --tier says how much memory the device has for applying it: 6k, 64k or 1m; more memory gives smaller patches. Every patch was applied, and checked, before it is written.\n\n" +
+			"apply makes NEW from OLD and a patch. The old content is checked before, the new one while it is written; when something is wrong nothing is written.",
+		examples: []string{"godwit delta make app-1.0 app-1.1 -o app.patch", "godwit delta apply app-1.0 app.patch -o app-1.1"},
+		exits:    []int{0, 1, 2},
+		flags: func(f *pflag.FlagSet) {
+			f.StringVarP(&o.out, "out", "o", "", "`FILE`; where to write it")
+			f.StringVar(&o.tier, "tier", delta.Small.String(), "`6k|64k|1m`; of make: the memory of the devices that apply the patch")
+			f.DurationVar(&o.budget, "budget", 0, "`TIME`; of make: how long to look for a small patch: 2m (default: by the sizes)")
+			f.StringVar(&o.memory, "memory", "", "`SIZE`; of apply: the most memory that decoding may take: 64k (default: what the patch asks for)")
+		},
+		run: func(ctx context.Context, action string) error {
+			switch action {
+			case "make":
+				return c.deltaMake(ctx, &o)
+			}
+			return c.deltaApply(ctx, &o)
+		},
+	}
+}
+
+// pair are the two operands of an action.
+func (c *command) pair(action, second string) (old, other string, err error) {
+	if len(c.operands) != 3 {
+		return "", "", usageText("delta "+action+" takes two: OLD and "+second, "delta")
+	}
+	return c.operands[1], c.operands[2], nil
+}
+
+// deltaMake makes a patch from a file to a file.
+func (c *command) deltaMake(ctx context.Context, o *patching) error {
+	generous()
+	oldName, newName, err := c.pair("make", "NEW")
+	if err != nil {
+		return err
+	}
+	if o.out == "" {
+		return usageText("say where to write the patch: -o FILE", "delta")
+	}
+	options, err := o.options(c.progress(stageDiff, newName))
+	if err != nil {
+		return err
+	}
+	old, err := readFile(oldName)
+	if err != nil {
+		return err
+	}
+	new, err := readFile(newName)
+	if err != nil {
+		return err
+	}
+	begun := time.Now()
+	patch, report, err := diff.Make(ctx, old, new, options)
+	if err != nil {
+		return err
+	}
+	if err := putFile(o.out, patch); err != nil {
+		return err
+	}
+	p := c.printer()
+	line := begin("patch")
+	line.text("out", o.out)
+	line.headerFields(report.Header)
+	line.number("size", report.Size)
+	line.number("milliseconds", time.Since(begun).Milliseconds())
+	p.Emit(line.done())
+	p.Printf("%s: %s, %s of %s; %s, needs %s\n", o.out, plan.Bytes(report.Size), share(report.Size, report.Header.NewSize), plan.Bytes(report.Header.NewSize),
+		report.Header.Method, memory(report.Header.Tier))
+	return nil
+}
+
+// options are the flags as diff wants them.
+func (o *patching) options(progress func(done, total int64)) (diff.Options, error) {
+	tier, err := delta.ParseTier(o.tier)
+	if err != nil {
+		return diff.Options{}, usageText(err.Error(), "delta")
+	}
+	if o.budget < 0 {
+		return diff.Options{}, usageText("--budget is a time, such as 30s or 2m", "delta")
+	}
+	return diff.Options{Tier: tier, Budget: o.budget, Progress: progress}, nil
+}
+
+// progress shows how far the work on a file is.
+func (c *command) progress(stage godwit.Stage, name string) func(done, total int64) {
+	return func(done, total int64) {
+		c.printer().Event(godwit.Event{Stage: stage, Level: godwit.Progress, Text: name, Done: done, Total: total, Unit: "B"})
+	}
+}
+
+// headerFields adds what a patch says of itself.
+func (o *object) headerFields(h delta.Header) {
+	o.text("method", h.Method.String())
+	o.text("tier", h.Tier.String())
+	o.number("memory", int64(h.Tier.Memory()))
+	o.number("old_size", h.OldSize)
+	o.number("new_size", h.NewSize)
+	o.text("old_sum", hexSum(h.OldSum))
+	o.text("new_sum", hexSum(h.NewSum))
+	o.flag("read_back", h.ReadBack)
+	if h.Block > 0 {
+		o.number("slack", h.Slack)
+		o.number("block", h.Block)
+	}
+}
+
+// readFile reads a file whole, for work that needs all of it at hand.
+func readFile(name string) ([]byte, error) {
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return nil, godwit.Fail(godwit.CodeUsage, err, name+" cannot be read", "name a file that is there")
+	}
+	return b, nil
+}
+
+func hexSum(s delta.Sum) string {
+	const digits = "0123456789abcdef"
+	var b strings.Builder
+	for _, v := range s {
+		b.WriteByte(digits[v>>4])
+		b.WriteByte(digits[v&15])
+	}
+	return b.String()
+}
+
+// share words how large part is beside whole.
+func share(part, whole int64) string {
+	if whole == 0 {
+		return "–"
+	}
+	p := float64(part) / float64(whole) * 100
+	prec := 1
+	if p < 1 {
+		prec = 2
+	}
+	return strconv.FormatFloat(p, 'f', prec, 64) + "%"
+}
+
+// memory words what a decoder takes. Tiers are powers of two.
+func memory(t delta.Tier) string { return binarySize(int64(t.Memory())) }
+
+// binarySize words a size that is mostly a power of two.
+func binarySize(n int64) string {
+	switch {
+	case n >= 1<<20 && n%(1<<20) == 0:
+		return strconv.FormatInt(n>>20, 10) + " MiB"
+	case n >= 1<<10 && n%(1<<10) == 0:
+		return strconv.FormatInt(n>>10, 10) + " KiB"
+	}
+	return strconv.FormatInt(n, 10) + " B"
+}
+
+// parseSize reads bytes with k, m or g for powers of 1024: 64k.
+func parseSize(s, flag string) (int64, error) {
+	digits := strings.TrimRight(strings.ToLower(s), "kmg")
+	shift := 0
+	if len(digits) == len(s)-1 {
+		shift = 10 * (1 + strings.IndexByte("kmg", strings.ToLower(s)[len(digits)]))
+	}
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || n < 0 || len(digits) < len(s)-1 || n > math.MaxInt64>>shift {
+		return 0, usageText("--"+flag+" takes a number of bytes, such as 65536 or 64k, and not \""+s+"\"", "delta")
+	}
+	return n << shift, nil
+}
