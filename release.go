@@ -90,6 +90,11 @@ func (t Tip) ID() string { return t.Commit }
 type Described struct {
 	Verified
 	Listing Listing // all entries the source has, unfiltered
+	// Offers are patches for files of the listing, and Trees patches for all that
+	// changed since another release. Both are nil where the source has none. For
+	// Fetch they are those that were chosen.
+	Offers Offers
+	Trees  []Patch
 }
 
 // An Object is the content of one file on this device.

@@ -1,7 +1,6 @@
 package manifest
 
 import (
-	"encoding/hex"
 	"io"
 	"sort"
 	"strconv"
@@ -26,39 +25,80 @@ const (
 // A file has the SHA-256 that the manifest gives, or else its CRC-32. Malformed
 // files have CodeBadManifest, paths that must not be CodeBadPath.
 func Entries(r io.ReaderAt, size int64, l Limits) godwit.Listing {
-	l = l.withDefaults()
-	var once sync.Once
-	var places []place
-	var err error
-	return func(yield func(godwit.Entry, error) bool) {
-		once.Do(func() { places, err = arrange(r, size, l) })
+	entries, _ := Files(r, size, l)
+	return entries
+}
+
+// Files gives the files of a manifest as Entries does, and the patches that lead
+// to them.
+func Files(r io.ReaderAt, size int64, l Limits) (godwit.Listing, godwit.Offers) {
+	b := &body{r: r, size: size, l: l.withDefaults()}
+	entries := func(yield func(godwit.Entry, error) bool) {
+		err := b.each(func(e godwit.Entry, _ []godwit.Patch) bool { return yield(e, nil) })
 		if err != nil {
 			yield(godwit.Entry{}, err)
-			return
-		}
-		if places == nil {
-			err := files(r, size, l, func(e godwit.Entry, _ int64) bool { return yield(e, nil) })
-			if err != nil && err != errEnough {
-				yield(godwit.Entry{}, err)
-			}
-			return
-		}
-		section := io.NewSectionReader(r, 0, size)
-		in := jsontext.NewReader(section, readerLimits)
-		d := document{Reader: in, words: &manifestWords}
-		for _, p := range places {
-			section.Seek(p.at, io.SeekStart)
-			in.Reset(section)
-			k, err := in.Next()
-			var e godwit.Entry
-			if err == nil {
-				e, err = d.entry(k)
-			}
-			if !yield(e, d.explain(err)) || err != nil {
-				return
-			}
 		}
 	}
+	offers := func(yield func(godwit.Offer, error) bool) {
+		err := b.each(func(e godwit.Entry, patches []godwit.Patch) bool {
+			for _, p := range patches {
+				if !yield(godwit.Offer{Path: e.Path, Patch: p}, nil) {
+					return false
+				}
+			}
+			return true
+		})
+		if err != nil {
+			yield(godwit.Offer{}, err)
+		}
+	}
+	return entries, offers
+}
+
+// A body is the files of a manifest.
+type body struct {
+	r    io.ReaderAt
+	size int64
+	l    Limits
+
+	once   sync.Once
+	places []place // where they are not in order
+	err    error
+}
+
+// each calls fn for each file in ascending order of path, until it returns
+// false. The patches are valid until it returns.
+func (b *body) each(fn func(godwit.Entry, []godwit.Patch) bool) error {
+	b.once.Do(func() { b.places, b.err = arrange(b.r, b.size, b.l) })
+	if b.err != nil {
+		return b.err
+	}
+	if b.places == nil {
+		err := files(b.r, b.size, b.l, func(e godwit.Entry, patches []godwit.Patch, _ int64) bool { return fn(e, patches) })
+		if err == errEnough {
+			err = nil
+		}
+		return err
+	}
+	section := io.NewSectionReader(b.r, 0, b.size)
+	in := jsontext.NewReader(section, readerLimits)
+	d := document{Reader: in, words: &manifestWords}
+	for _, p := range b.places {
+		section.Seek(p.at, io.SeekStart)
+		in.Reset(section)
+		k, err := in.Next()
+		var e godwit.Entry
+		if err == nil {
+			e, err = d.entry(k)
+		}
+		if err != nil {
+			return d.explain(err)
+		}
+		if !fn(e, d.patches) {
+			return nil
+		}
+	}
+	return nil
 }
 
 // A place is where in the manifest a file is described.
@@ -74,7 +114,7 @@ func arrange(r io.ReaderAt, size int64, l Limits) ([]place, error) {
 	var wrong error
 	last := ""
 	sorted := true
-	err := files(r, size, l, func(e godwit.Entry, _ int64) bool {
+	err := files(r, size, l, func(e godwit.Entry, _ []godwit.Patch, _ int64) bool {
 		if sorted = e.Path > last; !sorted {
 			return false
 		}
@@ -90,7 +130,7 @@ func arrange(r io.ReaderAt, size int64, l Limits) ([]place, error) {
 	}
 	var places []place
 	length := 0
-	err = files(r, size, l, func(e godwit.Entry, at int64) bool {
+	err = files(r, size, l, func(e godwit.Entry, _ []godwit.Patch, at int64) bool {
 		if length += len(e.Path); len(places) == maxUnsorted || length > maxUnsortedPaths {
 			wrong = godwit.Fail(godwit.CodeLimit, nil, "the manifest has more than "+strconv.Itoa(maxUnsorted)+" files, and they are not in the order of their paths", "make it with `godwit manifest`, which puts them in order")
 			return false
@@ -137,9 +177,9 @@ func (f *family) add(path string) error {
 // errEnough ends a walk that its caller has enough of.
 var errEnough = godwit.Fail(godwit.CodeFailed, nil, "the walk was ended", "")
 
-// files calls fn for each file of a manifest, in its own order, with the offset
-// of its description, until fn returns false.
-func files(r io.ReaderAt, size int64, l Limits, fn func(e godwit.Entry, at int64) bool) error {
+// files calls fn for each file of a manifest, in its own order, with its patches
+// and the offset of its description, until fn returns false.
+func files(r io.ReaderAt, size int64, l Limits, fn func(e godwit.Entry, patches []godwit.Patch, at int64) bool) error {
 	d, err := open(r, size, l.Bytes, &manifestWords)
 	if err != nil {
 		return err
@@ -157,7 +197,7 @@ func files(r io.ReaderAt, size int64, l Limits, fn func(e godwit.Entry, at int64
 				}
 				at := d.Offset()
 				e, err := d.entry(k)
-				if err == nil && !fn(e, at) {
+				if err == nil && !fn(e, d.patches, at) {
 					err = errEnough
 				}
 				return err
@@ -169,122 +209,4 @@ func files(r io.ReaderAt, size int64, l Limits, fn func(e godwit.Entry, at int64
 			return d.explain(err)
 		}
 	}
-}
-
-// The members of a file, a bit for each.
-const (
-	hasPath = 1 << iota
-	hasSize
-	hasSHA256
-	hasCRC32
-	hasMode
-)
-
-// entry reads one file, whose description begins with the last token.
-func (d *document) entry(k jsontext.Kind) (godwit.Entry, error) {
-	e := godwit.Entry{Mode: godwit.File}
-	if k != jsontext.Object {
-		return e, d.wrong("files", "an object for each file")
-	}
-	seen := 0
-	var crc uint64
-	for {
-		k, err := d.Next()
-		if err != nil {
-			return e, err
-		}
-		if k == jsontext.End {
-			break
-		}
-		bit := 0
-		switch string(d.Text()) {
-		case "path":
-			bit = hasPath
-		case "size":
-			bit = hasSize
-		case "sha256":
-			bit = hasSHA256
-		case "crc32":
-			bit = hasCRC32
-		case "mode":
-			bit = hasMode
-		}
-		if bit == 0 {
-			if err := d.Skip(); err != nil {
-				return e, err
-			}
-			continue
-		}
-		if seen&bit != 0 {
-			return e, d.words.fail(nil, "line "+strconv.Itoa(d.Line())+": "+strconv.Quote(string(d.Text()))+" appears twice in a file")
-		}
-		seen |= bit
-		if k, err = d.Next(); err != nil {
-			return e, err
-		}
-		if k == jsontext.Null {
-			seen &^= bit
-			continue
-		}
-		switch bit {
-		case hasPath:
-			if e.Path, err = d.path("path", k); err == nil {
-				err = CheckPath(e.Path)
-			}
-		case hasSize:
-			var n uint64
-			if n, err = d.number("size", k); err == nil && n > 1<<62 {
-				err = d.wrong("size", "the file's size in bytes")
-			}
-			e.Size = int64(n)
-		case hasSHA256:
-			var sum [32]byte
-			text := d.Text()
-			if k == jsontext.String && len(text) == 0 {
-				seen &^= bit
-				break
-			}
-			if k == jsontext.String && len(text) == 2*len(sum) {
-				_, err = hex.Decode(sum[:], text)
-			}
-			if k != jsontext.String || len(text) != 2*len(sum) || err != nil {
-				err = d.wrong("sha256", "64 hexadecimal digits")
-			}
-			e.Digest = godwit.MakeDigest(godwit.SHA256, sum[:])
-		case hasCRC32:
-			if crc, err = d.number("crc32", k); err == nil && crc > 1<<32-1 {
-				err = d.wrong("crc32", "a decimal number of 32 bits")
-			}
-		case hasMode:
-			switch s := string(d.Text()); {
-			case k == jsontext.String && s == "exec":
-				e.Mode = godwit.Executable
-			case k == jsontext.String && s == "link":
-				e.Mode = godwit.Symlink
-			case k != jsontext.String || s != "file" && s != "":
-				err = d.wrong("mode", `"exec" or "link"`)
-			}
-		}
-		if err != nil {
-			return e, err
-		}
-	}
-	switch {
-	case seen&hasPath == 0:
-		return e, d.words.fail(nil, "line "+strconv.Itoa(d.Line())+": a file has no path")
-	case seen&hasSize == 0:
-		return e, d.words.fail(nil, strconv.QuoteToGraphic(e.Path)+" has no size")
-	case seen&(hasSHA256|hasCRC32) == 0:
-		return e, d.words.fail(nil, strconv.QuoteToGraphic(e.Path)+" has neither sha256 nor crc32")
-	case seen&hasSHA256 == 0:
-		var sum [12]byte
-		for i := range 4 {
-			sum[i] = byte(crc >> (24 - 8*i))
-		}
-		for i := range 8 {
-			sum[4+i] = byte(e.Size >> (56 - 8*i))
-		}
-		e.Digest = godwit.MakeDigest(godwit.CRC32, sum[:])
-	}
-	return e, nil
 }

@@ -10,8 +10,8 @@
 //	 "deletes": ["old.py"], "post_update": "hooks/post.py", "rollback": "hooks/undo.py",
 //	 "signature": "…"}
 //
-// Godwit adds product, sequence, not_after, commit and tree to it, and a mode
-// ("exec", "link") to files. Members that this package does not know mean
+// Godwit adds product, sequence, not_after, commit, tree and patches to it, and a
+// mode ("exec", "link") and patches to files. Members that this package does not know mean
 // nothing. docs/formats.md describes all of it.
 //
 // Invariant: documents are read in a fixed amount of memory, and two readers of
@@ -72,7 +72,10 @@ type Head struct {
 	PostUpdate   string   // path of the program to run after the switch; "" for none
 	Rollback     string   // path of the one to run when it is taken back
 	Files        int      // how many
-	Signature    string   // the HMAC in the document, "" if there is none
+	// Trees are patches for all that changed since another release: From is the
+	// SHA-256 of that release's manifest.
+	Trees     []godwit.Patch
+	Signature string // the HMAC in the document, "" if there is none
 }
 
 // ReadHead reads a manifest but for its files, which it only counts. What is
@@ -131,6 +134,9 @@ func ReadHead(r io.ReaderAt, size int64, l Limits) (Head, error) {
 				h.Deletes = append(h.Deletes, path)
 				return err
 			})
+		case "patches":
+			err = d.patchList(k)
+			h.Trees = slices.Clone(d.patches)
 		case "files":
 			err = d.list(name, k, func(k jsontext.Kind) error {
 				if h.Files++; h.Files > l.Files {
@@ -175,6 +181,8 @@ type document struct {
 	*jsontext.Reader
 	words *words
 	seen  []string
+	// patches are those of the file that was read last.
+	patches []godwit.Patch
 }
 
 func open(r io.ReaderAt, size, limit int64, w *words) (*document, error) {

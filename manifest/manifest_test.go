@@ -44,7 +44,7 @@ func TestReadHead(t *testing.T) {
 	doc := `{"version": "v1.0.0", "generated_at": "2025-11-12T12:00:00.5+01:00", "product": "station", "sequence": 18446744073709551615,
 		"not_after": "2027-01-31T00:00:00Z", "tree": "` + strings.Repeat("1", 40) + `", "commit": "` + strings.Repeat("2", 64) + `",
 		"files": [` + entryOf("a") + `, {}], "deletes": ["old.py", "lib/x"], "post_update": "hooks/post.py", "rollback": "hooks/undo.py",
-		"patches": [{"from": 1}], "signature": "00ff"}`
+		"later": [{"from": 1}], "signature": "00ff"}`
 	want := Head{
 		Version: "v1.0.0", Generated: time.Date(2025, 11, 12, 11, 0, 0, 5e8, time.UTC), Product: "station", Sequence: 1<<64 - 1,
 		NotAfter: time.Date(2027, 1, 31, 0, 0, 0, 0, time.UTC), Tree: strings.Repeat("1", 40), Commit: strings.Repeat("2", 64),
@@ -270,7 +270,7 @@ func TestWriter(t *testing.T) {
 		{Path: "main.py", Mode: godwit.File, Size: 123, Digest: godwit.MakeDigest(godwit.SHA256, sum[:])},
 		{Path: "über/run", Mode: godwit.Executable, Size: 0, Digest: godwit.MakeDigest(godwit.SHA256, sum[:])},
 	}
-	if err := w.Add(File{want[0], 305419896, true}); err != nil {
+	if err := w.Add(File{Entry: want[0], CRC32: 305419896, HasCRC32: true}); err != nil {
 		t.Fatal(err)
 	}
 	for _, wrong := range []godwit.Entry{want[0], {Path: "a", Digest: want[0].Digest}, {Path: "z"}, {Path: "z/.x", Digest: want[0].Digest}} {
@@ -358,8 +358,10 @@ func FuzzManifest(f *testing.F) {
 	f.Add(manifestOf(`{"crc32": 305419896, "mode": "exec", "path": "bin/run", "size": 65536, "sha256": null}`, entryOf("a")))
 	f.Add(`{"version": "v1.0.0", "generated_at": "2025-11-12T12:00:00Z", "sequence": 4, "not_after": "2027-01-31T00:00:00Z", "deletes": ["x"], "rollback": "y", "signature": "00"}`)
 	f.Add(`{"channel": "stable", "sequence": 42, "release": "v1.4.0", "manifest": "` + sumA + `", "rollout": 25, "waves": ["site=lab"], "window": "02:00-04:00", "halt": "x", "time": "2026-11-23T12:00:00Z"}`)
+	f.Add(patched)
 	f.Fuzz(func(t *testing.T, doc string) {
 		r, n := source(doc)
+		checkOffers(t, doc)
 		if h, err := ReadHead(r, n, Limits{}); err == nil {
 			if h.Version == "" || !json.Valid([]byte(doc)) {
 				t.Fatalf("%+v of %q", h, doc)

@@ -47,6 +47,15 @@ type file struct {
 	Mode   string `json:"mode"`
 	Digest string `json:"digest"`
 	Size   int64  `json:"size"`
+	// Patches are those that are understood, in the order of the document.
+	Patches []patch `json:"patches,omitempty"`
+}
+
+type patch struct {
+	From   string `json:"from"`
+	SHA256 string `json:"sha256"`
+	Size   int64  `json:"size"`
+	Memory int64  `json:"memory"`
 }
 
 // refusal is what ReadHead or Entries says against a document.
@@ -62,19 +71,29 @@ func refusal(doc string) godwit.Code {
 func filesOf(t *testing.T, doc string) (list []file) {
 	t.Helper()
 	r, n := source(doc)
-	entries, err := listed(Entries(r, n, Limits{}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, e := range entries {
-		list = append(list, file{e.Path, e.Mode.String(), e.Digest.String(), e.Size})
+	entries, offers := Files(r, n, Limits{})
+	next, stop := offers.At()
+	defer stop()
+	for e, err := range entries {
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := file{Path: e.Path, Mode: e.Mode.String(), Digest: e.Digest.String(), Size: e.Size}
+		patches, err := next(e.Path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range patches {
+			f.Patches = append(f.Patches, patch{p.From.Hex(), p.Sum.Hex(), p.Size, p.Memory})
+		}
+		list = append(list, f)
 	}
 	return list
 }
 
 func makeVectors(t *testing.T) vectors {
 	v := vectors{
-		About: "Test vectors for the manifests of docs/formats.md. signed: documents, their canonical form, and HMAC-SHA256 of it with the key, as Python's json and hmac make them. refused: what no reader takes. files: what documents list, in order.",
+		About: "Test vectors for the manifests of docs/formats.md. signed: documents, their canonical form, and HMAC-SHA256 of it with the key, as Python's json and hmac make them. refused: what no reader takes. files: what documents list, in order; a patch with a format is passed over.",
 		Key:   testKey,
 	}
 	for _, doc := range canonicalCases {
@@ -103,6 +122,8 @@ func makeVectors(t *testing.T) vectors {
 		{Why: "a file is also a folder", Document: manifestOf(entryOf("a/b"), entryOf("a"))},
 		{Why: "a path appears twice", Document: manifestOf(entryOf("a"), entryOf("a"))},
 		{Why: "a time that is none", Document: `{"version": "v1", "not_after": "soon"}`},
+		{Why: "a patch without the memory it takes", Document: withPatches(`[{"from": "` + sumB + `", "size": 7, "sha256": "` + sumC + `"}]`)},
+		{Why: "a member of a patch appears twice", Document: withPatches(`[{"size": 7, ` + patchOf(sumB, sumC, 7, 65536)[1:] + `]`)},
 		{Why: "something after the end", Document: `{"version": "v1"} {}`},
 	} {
 		w.Code = string(refusal(w.Document))

@@ -18,6 +18,7 @@ type File struct {
 	godwit.Entry
 	CRC32    uint32
 	HasCRC32 bool
+	Patches  []godwit.Patch // that lead to it
 }
 
 // A Writer writes a manifest, one file a line.
@@ -43,6 +44,10 @@ func NewWriter(w io.Writer, h Head) *Writer {
 	o.time("not_after", h.NotAfter)
 	o.text("commit", h.Commit)
 	o.text("tree", h.Tree)
+	if len(h.Trees) > 0 {
+		o.name("patches")
+		o.b = appendPatches(o.b, h.Trees, "    ")
+	}
 	o.member("files", "[")
 	mw.out()
 	return mw
@@ -81,6 +86,9 @@ func (w *Writer) Add(f File) error {
 	}
 	if f.Mode != godwit.File {
 		b = append(append(append(b, ", \"mode\": \""...), f.Mode.String()...), '"')
+	}
+	if len(f.Patches) > 0 {
+		b = appendPatches(append(b, `, "patches": `...), f.Patches, "      ")
 	}
 	w.o.b = append(b, '}')
 	w.out()

@@ -1,0 +1,56 @@
+package godwit
+
+import "iter"
+
+// A Patch is what turns a content that a device may have into one that it
+// wants. It is known by what a release says of it; where it lies is its source's
+// business, what its bytes mean that of package delta.
+type Patch struct {
+	From   Digest // SHA-256 of the content that it was made for, or of the manifest where it is for a tree
+	Sum    Digest // SHA-256 of the patch itself
+	Size   int64  // of the patch, in bytes
+	Memory int64  // bytes that applying it takes
+}
+
+// IsZero reports whether there is no patch.
+func (p Patch) IsZero() bool { return p.Sum.IsZero() }
+
+// An Offer is a patch that leads to the file of a release at Path.
+type Offer struct {
+	Path string
+	Patch
+}
+
+// Offers are patches in ascending byte order of Path, any number of them for
+// each. They may be ranged over any number of times, also by several at once.
+// After a non-nil error the sequence ends. Nil Offers are none.
+type Offers iter.Seq2[Offer, error]
+
+// At looks offers up for one path after the other. Call next with paths in
+// ascending order, and stop in the end.
+func (o Offers) At() (next func(path string) ([]Patch, error), stop func()) {
+	if o == nil {
+		return func(string) ([]Patch, error) { return nil, nil }, func() {}
+	}
+	pull, stop := iter.Pull2(iter.Seq2[Offer, error](o))
+	var found []Patch
+	ahead, err, more := pull()
+	return func(path string) ([]Patch, error) {
+		found = found[:0]
+		for more && err == nil && ahead.Path <= path {
+			if ahead.Path == path {
+				found = append(found, ahead.Patch)
+			}
+			ahead, err, more = pull()
+		}
+		return found, err
+	}, stop
+}
+
+// Patched counts what became of patches.
+type Patched struct {
+	Applied int    // contents that patches brought
+	Saved   int64  // bytes that did not have to come because of them
+	Failed  int    // patches in whose place the whole content was fetched
+	Reason  string // why the last of those failed
+}
