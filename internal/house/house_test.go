@@ -80,7 +80,8 @@ var floors = map[string]int{
 }
 
 // small is the set that is meant to run on microcontrollers as well.
-var small = []string{".", "gate", "plan", "vfs", "store", "manifest", "trust", "trust/sshsig", "trust/tagtext", "source/web", "engine"}
+var small = []string{".", "gate", "plan", "vfs", "store", "manifest", "trust", "trust/sshsig", "trust/tagtext", "source/web", "engine",
+	"delta", "delta/model", "delta/address", "delta/otadelta", "delta/tree", "delta/inplace"}
 
 // longest is the number of lines after which a file is asked whether it is two.
 const longest = 600
