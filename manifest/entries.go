@@ -40,6 +40,9 @@ func Files(r io.ReaderAt, size int64, l Limits) (godwit.Listing, godwit.Offers) 
 		}
 	}
 	offers := func(yield func(godwit.Offer, error) bool) {
+		if b.arrange(); b.err == nil && !b.patched {
+			return // without reading it all once more
+		}
 		err := b.each(func(e godwit.Entry, patches []godwit.Patch) bool {
 			for _, p := range patches {
 				if !yield(godwit.Offer{Path: e.Path, Patch: p}, nil) {
@@ -61,16 +64,22 @@ type body struct {
 	size int64
 	l    Limits
 
-	once   sync.Once
-	places []place // where they are not in order
-	err    error
+	once    sync.Once
+	places  []place // where they are not in order
+	patched bool    // there are patches
+	err     error
+}
+
+func (b *body) arrange() {
+	b.once.Do(func() {
+		b.places, b.err = arrange(b.r, b.size, b.l, func(patches []godwit.Patch) { b.patched = b.patched || len(patches) > 0 })
+	})
 }
 
 // each calls fn for each file in ascending order of path, until it returns
 // false. The patches are valid until it returns.
 func (b *body) each(fn func(godwit.Entry, []godwit.Patch) bool) error {
-	b.once.Do(func() { b.places, b.err = arrange(b.r, b.size, b.l) })
-	if b.err != nil {
+	if b.arrange(); b.err != nil {
 		return b.err
 	}
 	if b.places == nil {
@@ -108,13 +117,15 @@ type place struct {
 }
 
 // arrange checks all files of a manifest and returns nil if they are in order,
-// otherwise where they are in the order of their paths.
-func arrange(r io.ReaderAt, size int64, l Limits) ([]place, error) {
+// otherwise where they are in the order of their paths. It shows seen the patches
+// of each.
+func arrange(r io.ReaderAt, size int64, l Limits, seen func([]godwit.Patch)) ([]place, error) {
 	var tree family
 	var wrong error
 	last := ""
 	sorted := true
-	err := files(r, size, l, func(e godwit.Entry, _ []godwit.Patch, _ int64) bool {
+	err := files(r, size, l, func(e godwit.Entry, patches []godwit.Patch, _ int64) bool {
+		seen(patches)
 		if sorted = e.Path > last; !sorted {
 			return false
 		}
@@ -130,7 +141,8 @@ func arrange(r io.ReaderAt, size int64, l Limits) ([]place, error) {
 	}
 	var places []place
 	length := 0
-	err = files(r, size, l, func(e godwit.Entry, _ []godwit.Patch, at int64) bool {
+	err = files(r, size, l, func(e godwit.Entry, patches []godwit.Patch, at int64) bool {
+		seen(patches)
 		if length += len(e.Path); len(places) == maxUnsorted || length > maxUnsortedPaths {
 			wrong = godwit.Fail(godwit.CodeLimit, nil, "the manifest has more than "+strconv.Itoa(maxUnsorted)+" files, and they are not in the order of their paths", "make it with `godwit manifest`, which puts them in order")
 			return false

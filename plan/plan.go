@@ -34,6 +34,7 @@ type Step struct {
 	Old    godwit.Entry // what is installed; zero for Add
 	New    godwit.Entry // what the release has; zero for Delete
 	Fetch  bool         // the content is not on the device yet
+	Patch  godwit.Patch // what is fetched in the place of the content; zero for none
 	Reason string       // Skip: why
 }
 
@@ -44,6 +45,7 @@ type Limits struct {
 	MaxFileBytes int64 // bytes of one of them, where the source tells sizes
 	MaxDepth     int   // parts in a path; 0 means 128
 	MinFree      int64 // bytes that must stay free on the disk
+	Metered      bool  // the link is slow, or costs by the byte
 }
 
 // Input is all that a plan depends on.
@@ -59,6 +61,9 @@ type Input struct {
 	Reserved  func(path string) string // why a path is Godwit's own, "" if it is not; may be nil
 	Has       func(godwit.Digest) bool // whether content is on the device; nil means no
 	Free      int64                    // bytes free on the disk; negative means unknown
+	Patching  Patching
+	Offers    godwit.Offers  // patches for files of Release
+	Trees     []godwit.Patch // patches for the whole tree, from other releases
 }
 
 // A Plan is what an update will do. Its totals are computed; its steps are
@@ -69,11 +74,14 @@ type Plan struct {
 
 	Added, Replaced, Modes, Deleted, Kept, Skipped int // steps by operation
 
-	FetchFiles int   // contents that must come over the network
-	FetchBytes int64 // their bytes before any delta; an estimate unless Exact
-	WriteBytes int64 // bytes that will be written to the disk; an estimate unless Exact
-	Exact      bool  // the source told all sizes
-	Free       int64 // bytes free on the disk when the plan was made; negative if unknown
+	FetchFiles int          // contents that must come over the network
+	FetchBytes int64        // their bytes, or those of their patches; an estimate unless Exact
+	PatchFiles int          // contents of these that come as patches
+	SavedBytes int64        // what those save
+	Tree       godwit.Patch // that brings all at once; zero for none
+	WriteBytes int64        // bytes that will be written to the disk; an estimate unless Exact
+	Exact      bool         // the source told all sizes
+	Free       int64        // bytes free on the disk when the plan was made; negative if unknown
 
 	in Input
 }
@@ -154,9 +162,15 @@ func Make(in Input) (*Plan, error) {
 		}
 		if s.Fetch {
 			p.FetchFiles++
-			if size < 0 {
+			switch {
+			case size < 0:
 				unknown++
-			} else {
+			case !s.Patch.IsZero():
+				p.PatchFiles++
+				p.FetchBytes += s.Patch.Size
+				p.SavedBytes += size - s.Patch.Size
+				p.WriteBytes += s.Patch.Size // it is kept until it was applied
+			default:
 				p.FetchBytes += size
 			}
 		}
@@ -174,6 +188,7 @@ func Make(in Input) (*Plan, error) {
 			p.WriteBytes += unknownWrite * mean
 		}
 	}
+	p.choose()
 	if need := p.WriteBytes + in.Limits.MinFree; in.Free >= 0 && p.Changes() > 0 && need > in.Free {
 		return nil, godwit.Fail(godwit.CodeDiskFull, nil,
 			"the update needs "+Bytes(need)+" of free disk space and there are "+Bytes(in.Free),
@@ -186,10 +201,22 @@ func Make(in Input) (*Plan, error) {
 // ascending order of path. It ends after an error.
 func (p *Plan) Steps() iter.Seq2[Step, error] {
 	return func(yield func(Step, error) bool) {
+		var offers godwit.Offers
+		if p.in.Patching.Use != Never && p.in.Patching.Memory > 0 {
+			offers = p.in.Offers
+		}
+		offered, stop := offers.At()
+		defer stop()
 		for pair, err := range godwit.Merge(p.in.Installed, p.in.Release) {
 			var s Step
 			if err == nil {
 				s, err = p.step(pair)
+			}
+			if err == nil && s.Fetch {
+				var patches []godwit.Patch
+				if patches, err = offered(s.Path); err == nil {
+					s.Patch = p.in.patch(s.New, patches)
+				}
 			}
 			if err != nil {
 				yield(Step{}, err)

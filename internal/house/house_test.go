@@ -53,7 +53,7 @@ var floors = map[string]int{
 	"trust":              2,
 	"source/github":      2,
 	"source/github/fake": 1,
-	"source/web":         2,
+	"source/web":         3,
 	"source/web/mirror":  1,
 	"source/web/server":  2,
 	"source/dir":         2,

@@ -17,6 +17,14 @@ type notes struct {
 	shunned int    // the mirror whose answer was refused last, -1 if none was
 	refused string // digest of the channel's file that was, with the signatures beside it; "" if none was
 	docs    []asked
+	patches badPatches
+}
+
+// badPatches are those of one release that are of no use.
+type badPatches struct {
+	release string
+	broken  []string // sums
+	late    string   // of one that could not be had in one run, "" for none
 }
 
 // asked is a document as a mirror gave it.
@@ -53,6 +61,12 @@ func (s *Source) load() {
 			}
 		case len(f) == 2 && f[0] == "refused" && isSum(f[1]):
 			s.asked.refused = f[1]
+		case len(f) == 2 && f[0] == "patches" && isSum(f[1]):
+			s.asked.patches.release = f[1]
+		case len(f) == 2 && f[0] == "late" && isSum(f[1]):
+			s.asked.patches.late = f[1]
+		case len(f) == 2 && f[0] == "broken" && isSum(f[1]) && len(s.asked.patches.broken) < maxBroken:
+			s.asked.patches.broken = append(s.asked.patches.broken, f[1])
 		case len(f) == 4 && len(s.asked.docs) < maxAsked:
 			n, err1 := strconv.Atoi(f[0])
 			path, err2 := strconv.Unquote(f[2])
@@ -74,6 +88,16 @@ func (s *Source) save() {
 	}
 	if s.asked.refused != "" {
 		b = append(append(append(b, "refused "...), s.asked.refused...), '\n')
+	}
+	if p := &s.asked.patches; p.release != "" {
+		line := func(name, sum string) { b = append(append(append(b, name...), sum...), '\n') }
+		line("patches ", p.release)
+		if p.late != "" {
+			line("late ", p.late)
+		}
+		for _, sum := range p.broken {
+			line("broken ", sum)
+		}
 	}
 	for _, d := range s.asked.docs {
 		b = append(append(strconv.AppendInt(b, int64(d.mirror), 10), ' '), d.sum...)

@@ -22,33 +22,66 @@ const partialFrom = 256 << 10
 const maxCuts = 2
 
 // Fetch brings the contents of want, each checked against its digest. A file
-// comes from files/ by its digest, or else by its path.
-func (s *Source) Fetch(ctx context.Context, _ godwit.Described, want godwit.Listing, into godwit.Objects) error {
-	var total, done int64
+// comes from files/ by its digest, or else by its path; where rel offers a patch
+// for it, by that, unless the patch is of no use.
+func (s *Source) Fetch(ctx context.Context, rel godwit.Described, want godwit.Listing, into godwit.Objects) error {
+	f := fetch{s: s, release: rel.Commit, into: into}
+	offered, stop := rel.Offers.At()
+	defer stop()
 	for e, err := range want {
 		if err != nil {
 			return err
 		}
-		if total += e.Size; e.Size < 0 {
+		if e.Size < 0 {
 			return godwit.Fail(godwit.CodeBadManifest, nil, "the size of "+strconv.QuoteToGraphic(e.Path)+" is not known", "make the manifest with `godwit manifest`")
 		}
+		f.total += e.Size
 	}
 	for e, err := range want {
 		if err != nil {
 			return err
 		}
 		if !into.Has(e.Digest) {
-			d := download{s: s, e: e, into: into, progress: func(at int64) {
-				s.cfg.Events.Emit(godwit.Event{Stage: godwit.StageFetch, Level: godwit.Progress, Done: done + at, Total: total, Unit: "B"})
-			}}
-			if err := d.run(ctx); err != nil {
+			patches, err := offered(e.Path)
+			if err != nil {
+				return err
+			}
+			if err := f.file(ctx, e, patches); err != nil {
 				return err
 			}
 		}
-		done += e.Size
+		f.done += e.Size
 	}
 	s.dropPartials("")
 	return nil
+}
+
+// A fetch is one call of Fetch.
+type fetch struct {
+	s           *Source
+	release     string // its id
+	into        godwit.Objects
+	done, total int64 // bytes of the contents
+}
+
+// progress tells that part of whole bytes came of what stands for size bytes of
+// contents.
+func (f *fetch) progress(part, whole, size int64) {
+	if whole > 0 && whole != size {
+		part = int64(float64(part) / float64(whole) * float64(size))
+	}
+	f.s.cfg.Events.Emit(godwit.Event{Stage: godwit.StageFetch, Level: godwit.Progress, Done: f.done + part, Total: f.total, Unit: "B"})
+}
+
+// file brings one file: by a patch if one works, or whole.
+func (f *fetch) file(ctx context.Context, e godwit.Entry, patches []godwit.Patch) error {
+	for _, p := range patches {
+		if done, err := f.patch(ctx, e, p); done || err != nil {
+			return err
+		}
+	}
+	d := download{s: f.s, e: e, into: f.into, progress: func(at int64) { f.progress(at, e.Size, e.Size) }}
+	return d.run(ctx)
 }
 
 // dropPartials removes the beginnings of files but for one.
@@ -72,6 +105,7 @@ type download struct {
 	e        godwit.Entry
 	into     godwit.Objects
 	progress func(int64)
+	patch    bool // e is a patch, at Path in the folder
 
 	object  godwit.NewObject
 	partial vfs.File
@@ -87,37 +121,48 @@ type download struct {
 }
 
 func (d *download) run(ctx context.Context) (err error) {
-	d.sum = d.e.Digest.Algorithm.New(d.e.Size)
-	name := partialPrefix + d.e.Digest.Hex()
 	if d.e.Size >= partialFrom {
-		d.s.dropPartials(name)
-		if err := d.resume(name); err != nil {
-			return vfs.StateError(err)
-		}
-		defer func() {
-			if e := d.partial.Close(); err == nil {
-				err = vfs.StateError(e)
-			}
-			if err == nil {
-				err = d.s.spool.remove(name)
-			}
-		}()
-	} else if d.object, err = d.into.Create(d.e.Size); err != nil {
+		d.s.dropPartials(partialPrefix + d.e.Digest.Hex())
+		return d.spooled(ctx, d.keep)
+	}
+	if d.object, err = d.into.Create(d.e.Size); err != nil {
 		return err
 	}
-	err = d.s.each(ctx, false, func(i int, m mirror.Mirror) error { return d.ask(ctx, i, m) })
-	if err == errMissing {
-		err = godwit.Fail(godwit.CodeNetwork, nil, "the folder has no file "+strconv.QuoteToGraphic(d.e.Path)+", which its manifest lists", "it may not have come there yet: try later, or publish the release again")
+	d.sum = d.e.Digest.Algorithm.New(d.e.Size)
+	if err := d.all(ctx); err != nil {
+		d.object.Abort()
+		return err
 	}
-	if d.object != nil {
-		if err != nil {
-			d.object.Abort()
-			return err
+	return d.object.Commit(d.e.Digest)
+}
+
+// spooled brings the content by way of a file in the state folder, which use is
+// called for once it is whole. The file stays if there is an error.
+func (d *download) spooled(ctx context.Context, use func() error) (err error) {
+	d.sum = d.e.Digest.Algorithm.New(d.e.Size)
+	name := partialPrefix + d.e.Digest.Hex()
+	if err := d.resume(name); err != nil {
+		return vfs.StateError(err)
+	}
+	defer func() {
+		if e := d.partial.Close(); err == nil {
+			err = vfs.StateError(e)
 		}
-		return d.object.Commit(d.e.Digest)
+		if err == nil {
+			err = d.s.spool.remove(name)
+		}
+	}()
+	if err := d.all(ctx); err != nil {
+		return err
 	}
-	if err == nil {
-		err = d.keep()
+	return use()
+}
+
+// all asks the mirrors until the content is here.
+func (d *download) all(ctx context.Context) error {
+	err := d.s.each(ctx, false, func(i int, m mirror.Mirror) error { return d.ask(ctx, i, m) })
+	if err == errMissing && !d.patch {
+		err = godwit.Fail(godwit.CodeNetwork, nil, "the folder has no file "+strconv.QuoteToGraphic(d.e.Path)+", which its manifest lists", "it may not have come there yet: try later, or publish the release again")
 	}
 	return err
 }
@@ -188,6 +233,9 @@ func (d *download) write(p []byte) (err error) {
 // ask brings the file from one mirror. The error is errMissing if it is not
 // there.
 func (d *download) ask(ctx context.Context, i int, m mirror.Mirror) error {
+	if d.patch {
+		return d.bring(ctx, i, m, d.e.Path)
+	}
 	byDigest := d.e.Digest.Algorithm == godwit.SHA256
 	first, second := d.e.Path, ""
 	if byDigest {

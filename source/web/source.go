@@ -30,6 +30,7 @@ const (
 	Suffix       = ".sig"      // behind the name of what is signed
 	Releases     = "releases/" // releases/VERSION/manifest.json
 	Files        = "files/"    // files/AA/DIGEST
+	Patches      = "patches/"  // patches/AA/DIGEST
 )
 
 // ChannelFile is the name of the file of a channel: channel.json for stable,
@@ -45,6 +46,12 @@ func ChannelFile(name string) string {
 func FileName(d godwit.Digest) string {
 	hex := d.Hex()
 	return Files + hex[:2] + "/" + hex
+}
+
+// PatchName is the name of the file of a patch, by the patch's own digest.
+func PatchName(d godwit.Digest) string {
+	hex := d.Hex()
+	return Patches + hex[:2] + "/" + hex
 }
 
 // Config says which releases to bring. Mirrors, State and Folder are required.
@@ -80,6 +87,8 @@ type Source struct {
 	byPath  bool            // the folder has its files by path
 	channel string          // the digest of the channel's file that was asked for last
 	buf     []byte
+	mem     []byte // for applying patches; nil until there is one
+	patched godwit.Patched
 }
 
 const (
@@ -276,14 +285,21 @@ func (s *Source) Describe(_ context.Context, v godwit.Verified, have []string) (
 	if err != nil {
 		return d, vfs.StateError(err)
 	}
+	h, err := manifest.ReadHead(f, size, s.cfg.Limits)
+	if err != nil {
+		return d, err
+	}
 	if d.Time.IsZero() {
-		h, err := manifest.ReadHead(f, size, s.cfg.Limits)
-		if err != nil {
-			return d, err
-		}
 		d.Time = h.Generated
 	}
-	d.Listing = manifest.Entries(f, size, s.cfg.Limits)
+	var offers godwit.Offers
+	d.Listing, offers = manifest.Files(f, size, s.cfg.Limits)
+	d.Offers = s.offers(v.Commit, offers)
+	for _, p := range h.Trees {
+		if s.usable(v.Commit, p) {
+			d.Trees = append(d.Trees, p)
+		}
+	}
 	return d, nil
 }
 

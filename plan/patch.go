@@ -1,0 +1,97 @@
+package plan
+
+import "github.com/godwit-ota/godwit"
+
+// A Use says when patches are taken in the place of whole contents.
+type Use string
+
+// The uses.
+const (
+	// Auto takes those that save at least 30 % of a content; where the link is
+	// slow or costs, all that save anything.
+	Auto   Use = "auto"
+	Always Use = "always" // all that save anything
+	Never  Use = "never"
+)
+
+// Patching says which patches a device takes.
+type Patching struct {
+	Use    Use   // "" is Auto
+	Memory int64 // bytes that there are to apply one; 0 is none
+}
+
+// saving is the part of a content that a patch has to save in Auto, in percent:
+// with less, the work and the risk of a second download are not worth it.
+const saving = 30
+
+// saves reports whether it is worth while to fetch patch bytes in the place of
+// whole.
+func (in *Input) saves(patch, whole int64) bool {
+	switch {
+	case in.Patching.Use == Never || patch >= whole:
+		return false
+	case in.Patching.Use == Always || in.Limits.Metered:
+		return true
+	}
+	return patch <= whole/100*(100-saving)+whole%100*(100-saving)/100
+}
+
+// patch is the smallest patch of offers, which it changes, that leads to e, is
+// worth while, and whose old content is here; zero if there is none.
+func (in *Input) patch(e godwit.Entry, offers []godwit.Patch) godwit.Patch {
+	if e.Mode == godwit.Symlink || e.Size <= 0 || e.Digest.Algorithm != godwit.SHA256 || in.Has == nil {
+		return godwit.Patch{}
+	}
+	for len(offers) > 0 {
+		best := 0
+		for i, p := range offers {
+			if p.Size < offers[best].Size {
+				best = i
+			}
+		}
+		// The old content is hashed to find out, so nothing else is left to ask.
+		if p := offers[best]; p.Memory <= in.Patching.Memory && in.saves(p.Size, e.Size) && in.Has(p.From) {
+			return p
+		}
+		offers[best] = offers[len(offers)-1]
+		offers = offers[:len(offers)-1]
+	}
+	return godwit.Patch{}
+}
+
+// choose finds the patch for the whole tree that is smaller than all that there
+// is to fetch otherwise. It is for a device that takes every file of the release.
+func (p *Plan) choose() {
+	if p.Skipped > 0 || p.FetchFiles == 0 || !p.Exact {
+		return
+	}
+	whole := p.FetchBytes + p.SavedBytes
+	for _, t := range p.in.Trees {
+		if t.From.Hex() == p.From && t.Memory <= p.in.Patching.Memory && t.Size < p.FetchBytes && p.in.saves(t.Size, whole) {
+			p.Tree = t
+			p.PatchFiles, p.FetchBytes, p.SavedBytes = p.FetchFiles, t.Size, whole-t.Size
+		}
+	}
+}
+
+// Patches are the patches that the plan takes, for whoever fetches. Those for
+// single files are there as well where there is one for the tree: they take its
+// place if it is of no use.
+func (p *Plan) Patches() (files godwit.Offers, trees []godwit.Patch) {
+	if !p.Tree.IsZero() {
+		trees = []godwit.Patch{p.Tree}
+	}
+	if p.PatchFiles == 0 {
+		return nil, nil
+	}
+	return func(yield func(godwit.Offer, error) bool) {
+		for s, err := range p.Steps() {
+			if err == nil && s.Patch.IsZero() {
+				continue
+			}
+			if !yield(godwit.Offer{Path: s.Path, Patch: s.Patch}, err) || err != nil {
+				return
+			}
+		}
+	}, trees
+}
