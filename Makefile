@@ -21,7 +21,7 @@ LIMIT_ARMV6 = 7900000
 STATICCHECK = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
 # The packages that microcontrollers can use as well.
-SMALL = $(wildcard gate plan vfs store manifest trust trust/sshsig trust/tagtext source/web engine)
+SMALL = $(wildcard gate plan vfs store manifest trust trust/sshsig trust/tagtext source/web engine delta delta/model delta/address delta/otadelta delta/tree delta/inplace)
 
 .PHONY: help build demo test lint fuzz bench proof proof-quick cross sizes clean
 
