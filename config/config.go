@@ -41,6 +41,7 @@ type Config struct {
 	Device  Device
 	Tree    Tree
 	Limits  Limits
+	Patches Patches
 	Confirm Confirm
 	Hooks   Hooks
 	Restart Restart
@@ -145,6 +146,13 @@ type Limits struct {
 	RequireFree  Size // before one
 	MaxTreeFiles int
 	MaxTreeBytes Size
+}
+
+// Patches says when patches come in the place of whole files.
+type Patches struct {
+	Use     string // "auto", "always" or "never"
+	Memory  string // a tier of package delta; "" by the device's memory
+	Metered bool   // the link is slow, or costs by the byte
 }
 
 // Confirm says how a new version proves that it works.

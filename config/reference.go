@@ -19,11 +19,12 @@ var referenceKeys = []string{
 	"owner", "repo", "channel", "branch", "tag", "token", "user_agent", "allow", "ignore", "delete_patterns",
 	"stage_dir", "backup_dir", "connect_timeout_sec", "http_timeout_sec", "http_retries", "backoff_sec", "max_backoff_sec", "force", "reset_mode", "debug",
 	"manifest_key", "max_tree_size_kb", "max_tree_files", "min_free_storage",
+	"enable_delta_updates",
 }
 
 // laterKeys are accepted and named in one warning.
 var laterKeys = []string{
-	"chunk", "retries", "min_free_mem", "min_cpu_mhz", "enable_delta_updates", "watchdog_timeout_ms",
+	"chunk", "retries", "min_free_mem", "min_cpu_mhz", "watchdog_timeout_ms",
 	"status_led_pin", "battery_adc_pin", "battery_divider_ratio", "battery_v_max", "battery_v_min", "min_battery_percent",
 	"ssid", "password", "wifi_ssid", "wifi_password", "wifi_enabled", "wifi_timeout_sec",
 	"cellular_enabled", "cellular_apn", "cellular_uart", "cellular_tx_pin", "cellular_rx_pin", "cellular_baud", "cellular_tech", "cellular_cost_per_mb",
@@ -365,6 +366,12 @@ func (f *flat) limits() {
 	l.MaxTreeBytes = Size(f.number("max_tree_size_kb", 1e9) * 1024)
 	l.MaxTreeFiles = int(f.number("max_tree_files", 1e9))
 	l.RequireFree = Size(f.number("min_free_storage", 1e15))
+	if _, said := f.keys["enable_delta_updates"]; said {
+		f.d.c.Patches.Use = "never"
+		if f.flag("enable_delta_updates") {
+			f.d.c.Patches.Use = "always"
+		}
+	}
 }
 
 // restart: a hard reset reboots. A soft one restarts the application, which this

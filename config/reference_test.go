@@ -140,6 +140,7 @@ func TestReferenceForm(t *testing.T) {
 			want.Device.Verbose = true
 			want.Tree.Root, want.Tree.Layout, want.Tree.State, want.Tree.ErrorFile = "/opt/station", "in-place", ".ota_stage", "ota_error.json"
 			want.Tree.Allow, want.Tree.Ignore = []string{"main.py", "lib/", "boot.py"}, []string{"lib/tests"}
+			want.Patches.Use = "never"
 			want.Limits = Limits{MaxTreeBytes: 64 << 10, MaxTreeFiles: 250, RequireFree: 200000}
 			want.Warnings = []string{file + ": these keys have no effect in this version: chunk, retries, " +
 				"min_free_mem, min_cpu_mhz, watchdog_timeout_ms, ssid, wifi_enabled, cellular_cost_per_mb, " +
@@ -218,6 +219,9 @@ func TestReferenceEffects(t *testing.T) {
 	c := ref(t, `"channel": "developer", "delete_patterns": ["lib/", "./data"], "force": true, "reset_mode": "hard", "token": "env:T", "backup_dir": "/opt/x/back/", "max_tree_files": "100"`)
 	if !reflect.DeepEqual(c.Tree.Delete, []string{"lib/", "data"}) || !c.Source.Force || !c.Restart.Reboot || c.Source.Token.raw != "env:T" || c.Tree.State != "back" || c.Limits.MaxTreeFiles != 100 {
 		t.Errorf("%+v", c)
+	}
+	if use := ref(t, `"enable_delta_updates": true`).Patches.Use; c.Patches.Use != "auto" || use != "always" {
+		t.Errorf("patches are used %q, and with enable_delta_updates %q", c.Patches.Use, use)
 	}
 	if c.Source.Timeout != 10*time.Second || c.Source.Retries != 3 || c.Source.Backoff != 3*time.Second || c.Source.MaxBackoff != time.Minute {
 		t.Errorf("%+v has not the form's defaults", c.Source)
