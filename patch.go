@@ -54,3 +54,20 @@ type Patched struct {
 	Failed  int    // patches in whose place the whole content was fetched
 	Reason  string // why the last of those failed
 }
+
+// Plus adds what became of others, later.
+func (p Patched) Plus(o Patched) Patched {
+	if o.Reason == "" {
+		o.Reason = p.Reason
+	}
+	return Patched{p.Applied + o.Applied, p.Saved + o.Saved, p.Failed + o.Failed, o.Reason}
+}
+
+// Minus is what came to before since then. Without a failure there is no reason.
+func (p Patched) Minus(before Patched) Patched {
+	d := Patched{p.Applied - before.Applied, p.Saved - before.Saved, p.Failed - before.Failed, p.Reason}
+	if d.Failed == 0 {
+		d.Reason = ""
+	}
+	return d
+}

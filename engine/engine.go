@@ -31,7 +31,8 @@ type Source interface {
 	// go.
 	Describe(ctx context.Context, v godwit.Verified, have []string) (godwit.Described, error)
 	// Fetch brings the contents of the entries of want, which the device does
-	// not have, into the objects.
+	// not have, into the objects; by the patches of d where it has some and they
+	// work.
 	Fetch(ctx context.Context, d godwit.Described, want godwit.Listing, into godwit.Objects) error
 }
 
@@ -49,6 +50,12 @@ type Versions interface {
 	// has refused that. It is the zero Tip when there is none, or when the device
 	// does not follow the newest version.
 	Below(ctx context.Context, tip godwit.Tip) (godwit.Tip, error)
+}
+
+// Patches is what a source has too that knows of patches.
+type Patches interface {
+	// Patched tells what became of patches in this run.
+	Patched() godwit.Patched
 }
 
 // A Gate decides whether a release may be installed, and what a channel says. It
@@ -94,14 +101,15 @@ type Trial struct {
 // Config is what an Engine works with. Store and Gate are required; Source is
 // for everything that asks the network.
 type Config struct {
-	Store  *store.Store
-	Source Source
-	Gate   Gate
-	Device gate.Device // who this device is, for channels
-	App    App         // nil means no hooks, no restart, always healthy
-	Rules  plan.Rules
-	Limits plan.Limits
-	Trial  Trial
+	Store    *store.Store
+	Source   Source
+	Gate     Gate
+	Device   gate.Device // who this device is, for channels
+	App      App         // nil means no hooks, no restart, always healthy
+	Rules    plan.Rules
+	Limits   plan.Limits
+	Patching plan.Patching
+	Trial    Trial
 	// Boot identifies this boot of the device and tells the time since.
 	Boot   func() (id string, uptime time.Duration)
 	Now    func() time.Time // nil means time.Now
@@ -112,6 +120,7 @@ type Config struct {
 // change things and give it back while they wait for the new version.
 type Engine struct {
 	Config
+	patched godwit.Patched // what the source had counted when it was noted last
 }
 
 // New returns an Engine for a Config.
@@ -137,7 +146,7 @@ func New(c Config) *Engine {
 	}
 	id, _ := c.Boot()
 	c.Store.SetBoot(id)
-	return &Engine{c}
+	return &Engine{Config: c}
 }
 
 type noApp struct{}
@@ -173,6 +182,7 @@ type Result struct {
 	Step     bool       // To is a stepping stone; the next update goes on from it
 	Sent     int64      // bytes to the source
 	Received int64      // bytes from it
+	Patched  godwit.Patched
 }
 
 // Release gives hooks and sources a version in the words they share.

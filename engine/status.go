@@ -26,7 +26,9 @@ type Status struct {
 	LastCheck Remark  // Text is the result, Key the commit that the source named
 	LastError Remark  // Key is the code
 	Health    Remark
-	Hooks     []Remark // Key is the name
+	Hooks     []Remark       // Key is the name
+	Patched   godwit.Patched // what became of patches on this device, in all
+	BadPatch  Remark         // the last that was of no use
 }
 
 // A Channel is what a channel said.
@@ -67,6 +69,7 @@ func (e *Engine) Status() (Status, error) {
 		LastCheck: remark("check", ".commit", ".result"),
 		LastError: remark("error", ".code", ".text"),
 		Health:    remark("health", ".result", ".result"),
+		Patched:   patched(n), BadPatch: remark("patches", "", ".reason"),
 	}
 	if s.Channel = (Channel{Name: n["channel.name"], Release: n["channel.release"]}); n["channel.not_after"] != "" {
 		if at, err := strconv.ParseInt(n["channel.not_after"], 10, 64); err == nil {

@@ -38,7 +38,7 @@ func (e *Engine) startTrial(ctx context.Context, h *hold, r Result) (Result, err
 		return r, nil
 	}
 	w, err := e.finishTrial(ctx, h, r.To)
-	w.Plan, w.Sent, w.Received = r.Plan, r.Sent, r.Received
+	w.Plan, w.Sent, w.Received, w.Patched = r.Plan, r.Sent, r.Received, r.Patched
 	if w.From.IsZero() {
 		w.From = r.From
 	}

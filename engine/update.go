@@ -177,6 +177,7 @@ func (e *Engine) Update(ctx context.Context, opt UpdateOptions) (Result, error) 
 		e.Events.Say(godwit.StageCheck, godwit.Info, "on from "+r.To.Name+", which was on the way")
 		r, err = e.Update(ctx, UpdateOptions{Force: opt.Force})
 		r.From, r.Sent, r.Received = first.From, first.Sent+r.Sent, first.Received+r.Received
+		r.Patched = first.Patched.Plus(r.Patched)
 	}
 	return r, err
 }
@@ -266,12 +267,15 @@ func (e *Engine) install(ctx context.Context, opt UpdateOptions) (r Result, stag
 	}
 
 	stage = godwit.StageFetch
+	verified.Offers, verified.Trees = p.Patches()
 	if p.FetchFiles > 0 {
 		want, err := s.SaveListing(p.Wanted())
 		if err != nil {
 			return r, stage, err
 		}
-		if err := e.fetch(ctx, verified, want, objects); err != nil {
+		err = e.fetch(ctx, verified, want, objects)
+		r.Patched = e.notePatches()
+		if err != nil {
 			return r, stage, vouched(admitted.Policy, err)
 		}
 	}
@@ -354,6 +358,7 @@ func (e *Engine) plan(rel godwit.Described, objects *store.Objects) (*plan.Plan,
 		Names:   plan.Names{FoldCase: !traits.CaseSensitive, Windows: !traits.AnyName},
 		InPlace: s.Layout() == store.InPlace, Copies: !traits.Links,
 		Reserved: s.Reserved, Has: objects.Has, Free: s.Free(),
+		Patching: e.Patching, Offers: rel.Offers, Trees: rel.Trees,
 	}
 	survey, err := s.Survey(plan.Target(in), rules)
 	if err != nil {

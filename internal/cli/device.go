@@ -206,6 +206,9 @@ func resultFields(cmd string, r engine.Result) jsontext.Fields {
 		o.number("sent", r.Sent)
 		o.number("received", r.Received)
 	}
+	if p := patchedFields(r.Patched); p != nil {
+		o.fields("patches", p)
+	}
 	return o.done()
 }
 
@@ -214,7 +217,11 @@ func traffic(r engine.Result) string {
 	if r.Sent+r.Received == 0 {
 		return ""
 	}
-	return "; received " + plan.Bytes(r.Received) + ", sent " + plan.Bytes(r.Sent)
+	text := "; received " + plan.Bytes(r.Received) + ", sent " + plan.Bytes(r.Sent)
+	if p := r.Patched; p.Applied > 0 {
+		text += "; " + count(p.Applied, "patch", "patches") + " saved " + plan.Bytes(p.Saved)
+	}
+	return text
 }
 
 func because(reason string) string {

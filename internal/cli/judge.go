@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -279,6 +280,8 @@ func (c *command) judgeSource(ctx context.Context, g *trust.Gate, src *web.Sourc
 			}
 		}
 	}
+	offers, trees := d.Offers, d.Trees
+	d.Offers, d.Trees = nil, nil // the files themselves are to be looked at
 	if err == nil {
 		err = src.Fetch(ctx, d, d.Listing, sink{work})
 	}
@@ -288,8 +291,47 @@ func (c *command) judgeSource(ctx context.Context, g *trust.Gate, src *web.Sourc
 	if err := c.step("files", files(n)+", each as the manifest has it", err); err != nil {
 		return err
 	}
+	if err := c.judgePatches(ctx, src, d, offers, trees, work); err != nil {
+		return err
+	}
 	c.accepted(v)
 	return nil
+}
+
+// judgePatches looks whether the patches of a release are in the folder, by the
+// names that they have there.
+func (c *command) judgePatches(ctx context.Context, src *web.Source, d godwit.Described, offers godwit.Offers, trees []godwit.Patch, work string) error {
+	n := 0
+	var list []godwit.Entry
+	add := func(p godwit.Patch) {
+		e := godwit.Entry{Path: web.PatchName(p.Sum), Mode: godwit.File, Digest: p.Sum, Size: p.Size}
+		if n++; !slices.Contains(list, e) {
+			list = append(list, e)
+		}
+	}
+	for o, err := range offers {
+		if err != nil {
+			return err
+		}
+		add(o.Patch)
+	}
+	for _, p := range trees {
+		add(p)
+	}
+	if n == 0 {
+		return nil
+	}
+	err := src.Fetch(ctx, d, func(yield func(godwit.Entry, error) bool) {
+		for _, e := range list {
+			if !yield(e, nil) {
+				return
+			}
+		}
+	}, sink{work})
+	if err != nil {
+		err = godwit.Fail(godwit.CodeTampered, err, "the folder does not hold a patch that the manifest lists", "devices fetch the whole file in its place; copy the folder patches anew")
+	}
+	return c.step("patches", count(n, "patch", "patches")+", each as the manifest has it", err)
 }
 
 // A sink takes objects and keeps none: their source has hashed them.

@@ -17,6 +17,7 @@ import (
 	"github.com/godwit-ota/godwit/internal/jsontext"
 	"github.com/godwit-ota/godwit/internal/semver"
 	"github.com/godwit-ota/godwit/internal/term"
+	"github.com/godwit-ota/godwit/plan"
 	"github.com/godwit-ota/godwit/store"
 )
 
@@ -137,7 +138,24 @@ func statusFields(s report) jsontext.Fields {
 	if hooks != nil {
 		o.list("hooks", hooks)
 	}
+	if p := patchedFields(s.Patched); p != nil {
+		p.some("last_failure", stamp(s.BadPatch.At))
+		o.fields("patches", p)
+	}
 	return o.done()
+}
+
+// patchedFields is what became of patches as JSON, nil if there were none.
+func patchedFields(p godwit.Patched) *object {
+	if p == (godwit.Patched{}) {
+		return nil
+	}
+	o := &object{}
+	o.number("applied", int64(p.Applied))
+	o.number("saved", p.Saved)
+	o.number("failed", int64(p.Failed))
+	o.some("reason", p.Reason)
+	return o
 }
 
 // channelNoted is what the channel said at the last check.
@@ -312,6 +330,14 @@ func statusText(s report, now time.Time) string {
 	for _, m := range s.Hooks {
 		b.remark("hook", m.Key+", ", m, now)
 	}
+	if p := s.Patched; p.Applied+p.Failed > 0 {
+		text := count(p.Applied, "patch", "patches") + " applied, " + plan.Bytes(p.Saved) + " saved"
+		if p.Failed > 0 {
+			text += "; " + strconv.Itoa(p.Failed) + " of no use"
+		}
+		b.row("patches", text)
+		b.remark("", "the last of these ", s.BadPatch, now)
+	}
 	b.remark("last error", "", s.LastError, now)
 	head := "rejected"
 	for _, r := range s.Rejected {
@@ -335,11 +361,13 @@ func boot(n int) string {
 	return strconv.Itoa(n) + " boots"
 }
 
-func files(n int) string {
+func files(n int) string { return count(n, "file", "files") }
+
+func count(n int, one, many string) string {
 	if n == 1 {
-		return "1 file"
+		return "1 " + one
 	}
-	return strconv.Itoa(n) + " files"
+	return strconv.Itoa(n) + " " + many
 }
 
 func lastLines(s string, n int) string {

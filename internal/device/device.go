@@ -24,6 +24,7 @@ import (
 	"github.com/godwit-ota/godwit"
 	"github.com/godwit-ota/godwit/app"
 	"github.com/godwit-ota/godwit/config"
+	"github.com/godwit-ota/godwit/delta"
 	"github.com/godwit-ota/godwit/engine"
 	"github.com/godwit-ota/godwit/gate"
 	"github.com/godwit-ota/godwit/plan"
@@ -106,10 +107,11 @@ func Open(cfg *config.Config, o Options) (*Device, error) {
 				Interval: cfg.Confirm.Interval, Stable: cfg.Confirm.Stable},
 		}),
 		Limits: plan.Limits{MaxFiles: cfg.Limits.MaxFiles, MaxBytes: int64(cfg.Limits.MaxBytes), MaxFileBytes: int64(cfg.Limits.MaxFileBytes),
-			MaxDepth: cfg.Limits.MaxDepth, MinFree: int64(cfg.Limits.MinFree)},
-		Trial:  engine.Trial{Within: cfg.Confirm.Within, Boots: cfg.Confirm.Boots, ByConfirm: cfg.Confirm.Application},
-		Boot:   thisBoot,
-		Events: o.Events,
+			MaxDepth: cfg.Limits.MaxDepth, MinFree: int64(cfg.Limits.MinFree), Metered: cfg.Patches.Metered},
+		Patching: patching(cfg.Patches),
+		Trial:    engine.Trial{Within: cfg.Confirm.Within, Boots: cfg.Confirm.Boots, ByConfirm: cfg.Confirm.Application},
+		Boot:     thisBoot,
+		Events:   o.Events,
 	})
 	return d, nil
 }
@@ -164,6 +166,21 @@ func rootError(err error, text string) error {
 		hint = "run godwit as a user who may write there"
 	}
 	return godwit.Fail(code, err, text, hint)
+}
+
+// patching says which patches this device takes. Without a word of the
+// configuration the memory of the device decides how much applying one may take.
+func patching(cfg config.Patches) plan.Patching {
+	p := plan.Patching{Use: plan.Use(cfg.Use), Memory: int64(delta.Small.Memory())}
+	if t, err := delta.ParseTier(cfg.Memory); err == nil {
+		p.Memory = int64(t.Memory())
+		return p
+	}
+	var info unix.Sysinfo_t
+	if unix.Sysinfo(&info) == nil && uint64(info.Totalram)*uint64(info.Unit) > 64<<20 { // sysinfo(2)
+		p.Memory = int64(delta.Large.Memory())
+	}
+	return p
 }
 
 // thisBoot identifies the running boot and tells how long it has lasted,

@@ -153,6 +153,14 @@ func (l *lateSource) Transferred() (sent, received int64) {
 	return l.opened.Transferred()
 }
 
+// Patched tells what became of patches in this run.
+func (l *lateSource) Patched() godwit.Patched {
+	if p, ok := l.opened.(engine.Patches); ok {
+		return p.Patched()
+	}
+	return godwit.Patched{}
+}
+
 // Discard forgets what was brought of a release that was refused.
 func (l *lateSource) Discard() {
 	if d, ok := l.opened.(interface{ Discard() }); ok {

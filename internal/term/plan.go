@@ -71,7 +71,12 @@ func (p *Printer) Plan(pl *plan.Plan, from, to string) error {
 	p.Printf("\nkept: %s. To fetch: %s", count(pl.Kept, "file"), count(pl.FetchFiles, "file"))
 	if pl.FetchFiles > 0 {
 		p.Printf(" (%s", amount(pl.FetchBytes))
-		if pl.FetchBytes > 0 {
+		switch {
+		case !pl.Tree.IsZero():
+			p.Printf(" in one patch, which saves %s", plan.Bytes(pl.SavedBytes))
+		case pl.PatchFiles > 0:
+			p.Printf("; patches for %s save %s", count(pl.PatchFiles, "file"), plan.Bytes(pl.SavedBytes))
+		case pl.FetchBytes > 0:
 			p.Printf(" before compression and deltas")
 		}
 		p.Printf(")")
@@ -118,8 +123,11 @@ func why(s plan.Step) string {
 	if s.Old.Path != "" && s.New.Path != "" && s.Old.Mode != s.New.Mode {
 		parts = append(parts, modeName(s.Old.Mode)+" → "+modeName(s.New.Mode))
 	}
-	if (s.Op == plan.Add || s.Op == plan.Replace) && !s.Fetch {
+	switch {
+	case (s.Op == plan.Add || s.Op == plan.Replace) && !s.Fetch:
 		parts = append(parts, "already on the device")
+	case !s.Patch.IsZero():
+		parts = append(parts, "patch of "+plan.Bytes(s.Patch.Size))
 	}
 	text := ""
 	for _, part := range parts {
@@ -164,6 +172,12 @@ func (p *Printer) planJSON(pl *plan.Plan) error {
 		{Name: "fetch_files", Value: pl.FetchFiles}, {Name: "fetch_bytes", Value: pl.FetchBytes},
 		{Name: "write_bytes", Value: pl.WriteBytes}, {Name: "exact", Value: pl.Exact},
 	}
+	if pl.PatchFiles > 0 {
+		f = append(f, jsontext.Field{Name: "patch_files", Value: pl.PatchFiles}, jsontext.Field{Name: "saved_bytes", Value: pl.SavedBytes})
+	}
+	if t := pl.Tree; !t.IsZero() {
+		f = append(f, jsontext.Field{Name: "tree_patch", Value: t.Sum.Hex()})
+	}
 	if pl.Free >= 0 {
 		f = append(f, jsontext.Field{Name: "free", Value: pl.Free})
 	}
@@ -184,5 +198,9 @@ func stepFields(s plan.Step) jsontext.Fields {
 	}
 	entry("", s.New)
 	entry("old_", s.Old)
-	return f.With("fetch", s.Fetch).With("reason", s.Reason)
+	f = f.With("fetch", s.Fetch)
+	if p := s.Patch; !p.IsZero() {
+		f = append(f, jsontext.Field{Name: "patch_from", Value: p.From.String()}, jsontext.Field{Name: "patch_bytes", Value: p.Size})
+	}
+	return f.With("reason", s.Reason)
 }
