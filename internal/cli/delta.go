@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,30 +27,63 @@ const (
 type patching struct {
 	out, tier, memory string
 	budget            time.Duration
+
+	git       bool
+	repo      string
+	include   []string
+	minSize   int64
+	minSaving int
+}
+
+// deltaFlags says which actions a flag is for.
+var deltaFlags = map[string]string{
+	"out": "make apply", "tier": "make", "budget": "make bench", "memory": "apply",
+	"git": "make", "repo": "make", "include": "make", "min-size": "make", "min-saving": "make",
 }
 
 func (c *command) deltaVerb() verb {
 	var o patching
+	var given func() []string // names of the flags that were given
 	return verb{
-		name: "delta", use: "make|apply OLD NEW|PATCH -o FILE", short: "make patches, apply them, look into them",
-		arg: []string{"make", "apply"}, operands: [2]int{2, math.MaxInt},
+		name: "delta", use: "make|apply|info|bench OLD NEW|PATCH [-o FILE]", short: "make patches, apply them, look into them",
+		arg: []string{"make", "apply", "info", "bench"}, operands: [2]int{2, math.MaxInt},
 		long: "A patch turns an old content into a new one, and is mostly much smaller than the new one.\n\n" +
-			"make finds a patch from the file OLD to the file NEW. --tier says how much memory the device has for applying it: 6k, 64k or 1m; more memory gives smaller patches. Every patch was applied, and checked, before it is written.\n\n" +
-			"apply makes NEW from OLD and a patch. The old content is checked before, the new one while it is written; when something is wrong nothing is written.",
-		examples: []string{"godwit delta make app-1.0 app-1.1 -o app.patch", "godwit delta apply app-1.0 app.patch -o app-1.1"},
-		exits:    []int{0, 1, 2},
+			"make OLD NEW finds a patch from one file to another. --tier says how much memory the devices have that apply it: 6k, 64k or 1m; more memory gives smaller patches. Every patch was applied, and checked, before it is written.\n\n" +
+			"make --git OLD NEW makes one for each file that differs between two revisions of a repository and is worth it, into a folder, by default " + patchFolder + ". A patch is named by the SHA-256 of the old content and that of the new one; a summary with all sizes is beside them.\n\n" +
+			"apply OLD PATCH makes the new file. The old content is checked before, the new one while it is written; when something is wrong nothing is written.\n\n" +
+			"info PATCH says what a patch is for and what it needs. bench OLD NEW makes and applies patches of all tiers, for any number of pairs, and says how large they are and how fast it went.",
+		examples: []string{
+			"godwit delta make app-1.0 app-1.1 -o app.patch --tier 6k", "godwit delta apply app-1.0 app.patch -o app-1.1",
+			"godwit delta make --git v1.0.0 v1.1.0 --include 'lib/' -o patches", "godwit delta info app.patch", "godwit delta bench app-1.0 app-1.1",
+		},
+		exits: []int{0, 1, 2},
 		flags: func(f *pflag.FlagSet) {
-			f.StringVarP(&o.out, "out", "o", "", "`FILE`; where to write it")
+			f.StringVarP(&o.out, "out", "o", "", "`FILE`; of make and apply: where to write; with --git a folder")
 			f.StringVar(&o.tier, "tier", delta.Small.String(), "`6k|64k|1m`; of make: the memory of the devices that apply the patch")
-			f.DurationVar(&o.budget, "budget", 0, "`TIME`; of make: how long to look for a small patch: 2m (default: by the sizes)")
+			f.DurationVar(&o.budget, "budget", 0, "`TIME`; of make and bench: how long to look for a small patch: 2m (default: by the sizes)")
+			f.BoolVar(&o.git, "git", false, "of make: OLD and NEW are revisions")
+			f.StringVar(&o.repo, "repo", ".", "`FOLDER`; of make --git: the repository")
+			f.StringArrayVar(&o.include, "include", nil, "`PATTERN`; of make --git: only these files: *.py anywhere, lib/**/*.py from the root; may be repeated")
+			f.Int64Var(&o.minSize, "min-size", 1024, "`BYTES`; of make --git: smaller files get no patch")
+			f.IntVar(&o.minSaving, "min-saving", 30, "`PERCENT`; of make --git: a patch that saves less of the new file is not kept")
 			f.StringVar(&o.memory, "memory", "", "`SIZE`; of apply: the most memory that decoding may take: 64k (default: what the patch asks for)")
+			given = func() (names []string) {
+				f.Visit(func(f *pflag.Flag) { names = append(names, f.Name) })
+				return names
+			}
 		},
 		run: func(ctx context.Context, action string) error {
-			switch action {
-			case "make":
-				return c.deltaMake(ctx, &o)
+			for _, name := range given() {
+				if in, ours := deltaFlags[name]; ours && !slices.Contains(strings.Fields(in), action) {
+					return usageText("--"+name+" is for delta "+strings.Join(strings.Fields(in), " and delta "), "delta")
+				}
+				if !o.git && slices.Contains([]string{"repo", "include", "min-size", "min-saving"}, name) {
+					return usageText("--"+name+" goes with --git", "delta")
+				}
 			}
-			return c.deltaApply(ctx, &o)
+			return map[string]func(context.Context, *patching) error{
+				"make": c.deltaMake, "apply": c.deltaApply, "info": c.deltaInfo, "bench": c.deltaBench,
+			}[action](ctx, &o)
 		},
 	}
 }
@@ -65,6 +99,9 @@ func (c *command) pair(action, second string) (old, other string, err error) {
 // deltaMake makes a patch from a file to a file.
 func (c *command) deltaMake(ctx context.Context, o *patching) error {
 	generous()
+	if o.git {
+		return c.deltaRevisions(ctx, o)
+	}
 	oldName, newName, err := c.pair("make", "NEW")
 	if err != nil {
 		return err
