@@ -92,9 +92,11 @@ type Described struct {
 	Listing Listing // all entries the source has, unfiltered
 	// Offers are patches for files of the listing, and Trees patches for all that
 	// changed since another release. Both are nil where the source has none. For
-	// Fetch they are those that were chosen.
-	Offers Offers
-	Trees  []Patch
+	// Fetch they are those that were chosen, and Installed is what is on the
+	// device.
+	Offers    Offers
+	Trees     []Patch
+	Installed Listing
 }
 
 // An Object is the content of one file on this device.

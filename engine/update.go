@@ -267,7 +267,7 @@ func (e *Engine) install(ctx context.Context, opt UpdateOptions) (r Result, stag
 	}
 
 	stage = godwit.StageFetch
-	verified.Offers, verified.Trees = p.Patches()
+	verified = p.Chosen(verified)
 	if p.FetchFiles > 0 {
 		want, err := s.SaveListing(p.Wanted())
 		if err != nil {

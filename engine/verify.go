@@ -109,7 +109,7 @@ func (e *Engine) repair(ctx context.Context) (Verification, error) {
 		if err != nil {
 			return v, err
 		}
-		rel.Offers, rel.Trees = nil, nil // the files that they are for are those in doubt
+		rel.Offers, rel.Trees = nil, nil // what they are for is in doubt
 		if err := e.fetch(ctx, rel, want, objects); err != nil {
 			return v, err
 		}

@@ -36,11 +36,18 @@ func (in *Input) saves(patch, whole int64) bool {
 	return patch <= whole/100*(100-saving)+whole%100*(100-saving)/100
 }
 
-// patch is the smallest patch of offers, which it changes, that leads to e, is
-// worth while, and whose old content is here; zero if there is none.
-func (in *Input) patch(e godwit.Entry, offers []godwit.Patch) godwit.Patch {
-	if e.Mode == godwit.Symlink || e.Size <= 0 || e.Digest.Algorithm != godwit.SHA256 || in.Has == nil {
+// patch is the smallest patch of offers, which it changes, that leads to the new
+// content of s, is worth while, and whose old content is here; zero if there is
+// none. One that does not say what it was made for is for what is at the path.
+func (in *Input) patch(s Step, offers []godwit.Patch) godwit.Patch {
+	e := s.New
+	if e.Mode == godwit.Symlink || e.Size <= 0 || e.Digest.Algorithm == godwit.CRC32 || in.Has == nil {
 		return godwit.Patch{}
+	}
+	for i := range offers {
+		if offers[i].From.IsZero() && s.Op == Replace && s.Old.Mode != godwit.Symlink {
+			offers[i].From = s.Old.Digest
+		}
 	}
 	for len(offers) > 0 {
 		best := 0
@@ -50,7 +57,7 @@ func (in *Input) patch(e godwit.Entry, offers []godwit.Patch) godwit.Patch {
 			}
 		}
 		// The old content is hashed to find out, so nothing else is left to ask.
-		if p := offers[best]; p.Memory <= in.Patching.Memory && in.saves(p.Size, e.Size) && in.Has(p.From) {
+		if p := offers[best]; !p.From.IsZero() && p.Memory <= in.Patching.Memory && in.saves(p.Size, e.Size) && in.Has(p.From) {
 			return p
 		}
 		offers[best] = offers[len(offers)-1]
@@ -74,17 +81,18 @@ func (p *Plan) choose() {
 	}
 }
 
-// Patches are the patches that the plan takes, for whoever fetches. Those for
-// single files are there as well where there is one for the tree: they take its
-// place if it is of no use.
-func (p *Plan) Patches() (files godwit.Offers, trees []godwit.Patch) {
+// Chosen is d for whoever fetches: with the patches that the plan takes, and no
+// others. Those for single files are there as well where there is one for the
+// tree: they take its place if it is of no use.
+func (p *Plan) Chosen(d godwit.Described) godwit.Described {
+	d.Offers, d.Trees, d.Installed = nil, nil, nil
 	if !p.Tree.IsZero() {
-		trees = []godwit.Patch{p.Tree}
+		d.Trees, d.Installed = []godwit.Patch{p.Tree}, p.in.Installed
 	}
 	if p.PatchFiles == 0 {
-		return nil, nil
+		return d
 	}
-	return func(yield func(godwit.Offer, error) bool) {
+	d.Offers = func(yield func(godwit.Offer, error) bool) {
 		for s, err := range p.Steps() {
 			if err == nil && s.Patch.IsZero() {
 				continue
@@ -93,5 +101,6 @@ func (p *Plan) Patches() (files godwit.Offers, trees []godwit.Patch) {
 				return
 			}
 		}
-	}, trees
+	}
+	return d
 }

@@ -27,6 +27,13 @@ func offers(list ...godwit.Offer) godwit.Offers {
 }
 
 // here tells which contents the device has.
+// unsaid is an offer that does not say what the patch was made for.
+func unsaid(path string, size int64) godwit.Offer {
+	o := offer(path, "", size, 128)
+	o.From = godwit.Digest{}
+	return o
+}
+
 func here(contents ...string) func(godwit.Digest) bool {
 	return func(d godwit.Digest) bool {
 		return slices.ContainsFunc(contents, func(s string) bool { return digest(s) == d })
@@ -56,6 +63,8 @@ func TestChoiceOfPatches(t *testing.T) {
 			[]godwit.Offer{offer("a", old, 90, 6144), offer("a", "other", 10, 6144), offer("a", old, 30, 1<<20), offer("a", old, 60, 65536), offer("a", "gone", 5, 6144)}, 60},
 		{"of another path", plan.Patching{Memory: 65536}, false, "", []godwit.Offer{offer("A", old, 1, 6144), offer("aa", old, 1, 6144)}, 0},
 		{"for a program", plan.Patching{Memory: 65536}, false, "+", []godwit.Offer{offer("a", old, 10, 6144)}, 10},
+		{"for whatever is there", plan.Patching{Memory: 65536}, false, "", []godwit.Offer{unsaid("a", 500)}, 500},
+		{"for whatever is there, and for nothing", plan.Patching{Memory: 65536}, false, "", []godwit.Offer{unsaid("b", 500)}, 0},
 		{"for a link", plan.Patching{Memory: 65536}, false, "@", []godwit.Offer{offer("a", old, 10, 6144)}, 0},
 	} {
 		in := input(map[string]string{"a": old}, map[string]string{"a": c.mode + new, "b": new + new})
@@ -81,7 +90,8 @@ func TestChoiceOfPatches(t *testing.T) {
 		if got.Size != c.want || p.PatchFiles != patched || p.FetchFiles != 2 || p.FetchBytes != fetch || p.FetchBytes+p.SavedBytes != whole {
 			t.Errorf("%s: %d; %d of %d files as patches, %d bytes, saves %d", c.name, got.Size, p.PatchFiles, p.FetchFiles, p.FetchBytes, p.SavedBytes)
 		}
-		files, trees := p.Patches()
+		chosen := p.Chosen(godwit.Described{})
+		files, trees := chosen.Offers, chosen.Trees
 		n := 0
 		if files == nil {
 			files = offers()
@@ -137,7 +147,8 @@ func TestChoiceOfTrees(t *testing.T) {
 		if p.Tree.Size != c.want || p.FetchBytes+p.SavedBytes != 2000 || c.want > 0 && p.FetchBytes != c.want {
 			t.Errorf("%s: %d; %d bytes, saves %d", c.name, p.Tree.Size, p.FetchBytes, p.SavedBytes)
 		}
-		files, trees := p.Patches()
+		chosen := p.Chosen(godwit.Described{})
+		files, trees := chosen.Offers, chosen.Trees
 		if (c.want > 0) != (len(trees) == 1) {
 			t.Errorf("%s: %v is to be fetched", c.name, trees)
 		}

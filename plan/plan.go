@@ -215,7 +215,7 @@ func (p *Plan) Steps() iter.Seq2[Step, error] {
 			if err == nil && s.Fetch {
 				var patches []godwit.Patch
 				if patches, err = offered(s.Path); err == nil {
-					s.Patch = p.in.patch(s.New, patches)
+					s.Patch = p.in.patch(s, patches)
 				}
 			}
 			if err != nil {

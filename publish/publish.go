@@ -4,7 +4,7 @@
 // the files mean is said in docs/formats.md, and who reads them is source/web.
 //
 // Invariant: whoever reads the folder while it is written sees the release
-// before or the new one: files come first, then their manifest, then what points
+// before or the new one: files and patches come first, then their manifest, then what points
 // to it, each put in place by one rename. What was published is not changed.
 package publish
 
@@ -40,6 +40,8 @@ type Release struct {
 	Sign  Sign   // nil leaves manifests without a .sig
 	Key   []byte // for the HMAC within; nil for none
 	CRC32 bool   // also give files a CRC-32
+
+	Patches Patches // for devices that have earlier releases
 }
 
 // A Folder is a published folder.
@@ -51,15 +53,19 @@ type Folder struct {
 
 // A Published tells what became of a release.
 type Published struct {
-	Version  string
-	Product  string
-	Manifest string // the SHA-256 of its manifest
-	Files    int
-	Bytes    int64 // of the files
-	New      int   // files that were not in the folder yet
-	NewBytes int64
-	Already  bool // the release was published before, and is the same
-	Skipped  []string
+	Version    string
+	Product    string
+	Manifest   string // the SHA-256 of its manifest
+	Files      int
+	Bytes      int64 // of the files
+	New        int   // files that were not in the folder yet
+	NewBytes   int64
+	Already    bool // the release was published before, and is the same
+	Savings    []Saving
+	Patches    int   // patches that were made for it
+	Reused     int   // patches for it that were in the folder
+	PatchBytes int64 // of those that were made
+	Skipped    []string
 }
 
 func (f Folder) now() time.Time {
@@ -112,7 +118,11 @@ func (f Folder) Publish(ctx context.Context, r *Release) (*Published, error) {
 	}
 	defer os.Remove(filepath.Dir(own)) // if nothing came of it
 	r.Rules.Without = append(r.Rules.Without, f.Dir)
-	body, err := r.compose(ctx, p, f.now(), f.keep)
+	finish := func(files []manifest.File, h *manifest.Head) error { return f.patch(ctx, r.Patches, files, h, p) }
+	if old.body != nil {
+		finish = old.patches // what was published is not changed
+	}
+	body, err := r.compose(ctx, p, f.now(), f.keep, finish)
 	if err != nil {
 		return p, err
 	}
@@ -340,7 +350,7 @@ func putSigned(name string, b, sig []byte) error {
 func Manifest(ctx context.Context, name string, r *Release) (*Published, error) {
 	p := &Published{Version: r.Head.Version}
 	r.Rules.Without = append(r.Rules.Without, name, name+web.Suffix)
-	body, err := r.compose(ctx, p, time.Now(), justHash)
+	body, err := r.compose(ctx, p, time.Now(), justHash, nil)
 	var sig []byte
 	if err == nil {
 		sig, err = signed(ctx, r.Sign, body)
@@ -357,7 +367,7 @@ func Manifest(ctx context.Context, name string, r *Release) (*Published, error) 
 // Preview writes the manifest to w and changes nothing.
 func Preview(ctx context.Context, w io.Writer, r *Release) (*Published, error) {
 	p := &Published{Version: r.Head.Version}
-	body, err := r.compose(ctx, p, time.Now(), justHash)
+	body, err := r.compose(ctx, p, time.Now(), justHash, nil)
 	if err == nil {
 		_, err = w.Write(body)
 	}

@@ -33,14 +33,46 @@ type keeper func(r io.Reader, p *Published) (sums, error)
 
 func justHash(r io.Reader, _ *Published) (sums, error) { return hashed(io.Discard, r) }
 
-// compose makes the manifest. Each content goes through keep.
-func (r *Release) compose(ctx context.Context, p *Published, now time.Time, keep keeper) ([]byte, error) {
+// A finisher adds to the files of a release, and to its head, before the manifest
+// is written.
+type finisher func(files []manifest.File, h *manifest.Head) error
+
+// compose makes the manifest. Each content goes through keep, then all through
+// finish, which may be nil.
+func (r *Release) compose(ctx context.Context, p *Published, now time.Time, keep keeper, finish finisher) ([]byte, error) {
 	if r.Head.Generated.IsZero() {
 		r.Head.Generated = now.UTC().Truncate(time.Second)
 	}
 	if err := r.checkHead(); err != nil {
 		return nil, err
 	}
+	files, err := r.gather(ctx, p, keep)
+	if err == nil && finish != nil {
+		err = finish(files, &r.Head)
+	}
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	w := manifest.NewWriter(&b, r.Head)
+	for _, f := range files {
+		if err := w.Add(f); err != nil {
+			return nil, err
+		}
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	body := b.Bytes()
+	if len(r.Key) > 0 {
+		body, err = manifest.AddHMAC(body, r.Key)
+	}
+	p.Product, p.Manifest = r.Head.Product, sumOf(body)
+	return body, err
+}
+
+// gather reads the files of the release.
+func (r *Release) gather(ctx context.Context, p *Published, keep keeper) (all []manifest.File, err error) {
 	files, err := r.Tree.list(ctx, r.Rules.Without)
 	if err == nil {
 		files, p.Skipped, err = r.Rules.apply(files)
@@ -55,34 +87,26 @@ func (r *Release) compose(ctx context.Context, p *Published, now time.Time, keep
 	if err != nil {
 		return nil, err
 	}
-	var b bytes.Buffer
-	w := manifest.NewWriter(&b, r.Head)
 	for _, f := range files {
-		if err = ctx.Err(); err == nil {
-			err = r.add(w, f, next, p, keep)
-		}
-		if err != nil {
+		if err = ctx.Err(); err != nil {
 			break
 		}
+		var one manifest.File
+		if one, err = r.read(f, next, p, keep); err != nil {
+			break
+		}
+		all = append(all, one)
 	}
 	if e := done(); err == nil {
 		err = e
 	}
-	if err == nil {
-		err = w.Close()
-	}
-	body := b.Bytes()
-	if err == nil && len(r.Key) > 0 {
-		body, err = manifest.AddHMAC(body, r.Key)
-	}
-	p.Product, p.Manifest = r.Head.Product, sumOf(body)
-	return body, err
+	return all, err
 }
 
-func (r *Release) add(w *manifest.Writer, f File, next func(File) (io.ReadCloser, error), p *Published, keep keeper) error {
+func (r *Release) read(f File, next func(File) (io.ReadCloser, error), p *Published, keep keeper) (manifest.File, error) {
 	content, err := next(f)
 	if err != nil {
-		return err
+		return manifest.File{}, err
 	}
 	s, err := keep(content, p)
 	if e := content.Close(); err == nil {
@@ -90,10 +114,7 @@ func (r *Release) add(w *manifest.Writer, f File, next func(File) (io.ReadCloser
 	}
 	p.Files++
 	p.Bytes += s.Size
-	if err == nil {
-		err = w.Add(manifest.File{Entry: godwit.Entry{Path: f.Path, Mode: f.Mode, Size: s.Size, Digest: s.Digest}, CRC32: s.CRC32, HasCRC32: r.CRC32})
-	}
-	return err
+	return manifest.File{Entry: godwit.Entry{Path: f.Path, Mode: f.Mode, Size: s.Size, Digest: s.Digest}, CRC32: s.CRC32, HasCRC32: r.CRC32}, err
 }
 
 // checkPaths holds what the head names against the files.

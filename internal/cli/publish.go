@@ -250,9 +250,11 @@ func (c *command) publishVerb() verb {
 	var ch publish.Orders
 	var out, assets, key string
 	var unsigned, cosign bool
+	var patches patchFlags
 	return verb{
 		name: "publish", use: "--out FOLDER [--rev REVISION] [--channel NAME]", short: "make a folder that any web server can give to devices",
-		long: "Publish a release into a folder for devices whose source.type is web: its files by their digests, its manifest and the signature of that. Copy the folder to any web server, bucket, CDN or stick; files first, channel.json last. Releases that are in the folder stay there and do not change.\n\n" +
+		long: "Publish a release into a folder for devices whose source.type is web: its files by their digests, its manifest and the signature of that. Copy the folder to any web server, bucket, CDN or stick; files and patches first, channel.json last. Releases that are in the folder stay there and do not change.\n\n" +
+			"For devices that have one of the releases before, it makes patches: what turns a file that they have into the new one, and, where that is smaller, one patch for all that changed.\n\n" +
 			"With --channel the release becomes what devices of that channel take. Without --rev and --from it is a release of the folder, and only the channel changes. With another release than before, --window, --floor and --not-after stay as they are unless given; the rest begins anew, and without --rollout and --wave it is for all devices. With the same release, what is not given stays. \"none\" takes a value away.\n\n" +
 			"With --assets it makes the files to attach to a release of a Git host, from where devices take the manifest: manifest.json and its signature.",
 		examples: []string{
@@ -276,12 +278,17 @@ func (c *command) publishVerb() verb {
 			f.BoolVar(&ch.Back, "rollback", false, "devices that have a higher version go back to this one")
 			f.StringVar(&ch.Halt, "halt", "", "`TEXT`; no device takes the release, and why; the channel goes on when it is set again")
 			f.Uint64Var(&ch.Number, "number", 0, "`NUMBER`; of the channel's state, where it is made anew and devices have seen higher ones (default: the next)")
+			patches.flags(f)
 			o.flags(f)
 		},
 		run: func(ctx context.Context, _ string) error {
 			generous()
 			if !cosign {
-				return c.publish(ctx, &o, &ch, out, assets, key, unsigned)
+				p, err := patches.wanted()
+				if err != nil {
+					return err
+				}
+				return c.publish(ctx, &o, &ch, p, out, assets, key, unsigned)
 			}
 			if out == "" || o.version == "" || o.rev+o.from+assets != "" || unsigned {
 				return usageText("--cosign is for a release of the folder: give --out and --version", "publish")
@@ -299,7 +306,7 @@ func (c *command) publishVerb() verb {
 	}
 }
 
-func (c *command) publish(ctx context.Context, o *contents, ch *publish.Orders, out, assets, key string, unsigned bool) error {
+func (c *command) publish(ctx context.Context, o *contents, ch *publish.Orders, patches publish.Patches, out, assets, key string, unsigned bool) error {
 	err := ch.Check()
 	if err != nil {
 		return err
@@ -353,16 +360,19 @@ func (c *command) publish(ctx context.Context, o *contents, ch *publish.Orders, 
 	if out == "" {
 		return nil
 	}
+	r.Patches = patches
 	folder := publish.Folder{Dir: out, Events: p.Event}
 	done, err := folder.Publish(ctx, r)
 	if err != nil {
 		return err
 	}
 	c.made(r, done)
-	p.Emit(c.publishedFields("published", r, done))
+	p.Done()
+	p.Emit(append(c.publishedFields("published", r, done), savingFields(done)...))
 	switch {
 	case !done.Already:
 		p.Printf("published %s in %s: %s, %s, %d new, %s\n", done.Version, out, files(done.Files), plan.Bytes(done.Bytes), done.New, c.signature(r))
+		p.Printf("%s", savingText(done))
 	case r.Tree != nil:
 		p.Printf("%s is published already, and is the same\n", done.Version)
 	}

@@ -37,6 +37,13 @@ func (s *Source) Fetch(ctx context.Context, rel godwit.Described, want godwit.Li
 		}
 		f.total += e.Size
 	}
+	for _, p := range rel.Trees {
+		if done, err := f.tree(ctx, rel, p); err != nil {
+			return err
+		} else if done {
+			break
+		}
+	}
 	for e, err := range want {
 		if err != nil {
 			return err

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"slices"
+	"strconv"
 
 	"github.com/godwit-ota/godwit"
 	"github.com/godwit-ota/godwit/delta"
@@ -36,22 +37,28 @@ func (f *fetch) patch(ctx context.Context, e godwit.Entry, p godwit.Patch) (done
 		if !errors.Is(err, fs.ErrNotExist) {
 			return false, err
 		}
-		s.fellBack(e.Path, "what it was made for is no longer on this device", e.Size)
+		s.fellBack(strconv.QuoteToGraphic(e.Path), "what it was made for is no longer on this device")
 		return false, nil
 	}
 	defer old.Close()
-	name := PatchName(p.Sum)
-	d := download{s: s, e: godwit.Entry{Path: name, Digest: p.Sum, Size: p.Size}, into: f.into, patch: true}
-	d.progress = func(at int64) { f.progress(at, p.Size, e.Size) }
+	return f.bring(ctx, p, strconv.QuoteToGraphic(e.Path), e.Size, func(file vfs.File) (wrong, fault error) { return f.apply(ctx, file, old, e, p) })
+}
+
+// bring brings the patch p for what is called name, of size bytes, and has it
+// applied.
+func (f *fetch) bring(ctx context.Context, p godwit.Patch, name string, size int64, apply func(vfs.File) (wrong, fault error)) (done bool, err error) {
+	s := f.s
+	d := download{s: s, e: godwit.Entry{Path: PatchName(p.Sum), Digest: p.Sum, Size: p.Size}, into: f.into, patch: true}
+	d.progress = func(at int64) { f.progress(at, p.Size, size) }
 	var fault error // of this device, or of the run
 	err = d.spooled(ctx, func() (err error) {
-		err, fault = f.apply(ctx, d.partial, old, e, p)
+		err, fault = apply(d.partial)
 		return errors.Join(err, fault)
 	})
 	switch {
 	case err == nil:
 		s.patched.Applied++
-		s.patched.Saved += e.Size - p.Size
+		s.patched.Saved += size - p.Size
 		return true, nil
 	case fault != nil:
 		return false, fault
@@ -66,7 +73,7 @@ func (f *fetch) patch(ctx context.Context, e godwit.Entry, p godwit.Patch) (done
 	if err := s.spool.remove(partialPrefix + p.Sum.Hex()); err != nil {
 		return false, err
 	}
-	s.fellBack(e.Path, err.Error(), e.Size)
+	s.fellBack(name, err.Error())
 	return false, nil
 }
 
@@ -145,10 +152,14 @@ func (h *hashed) Write(p []byte) (int, error) {
 }
 
 // fellBack counts and tells that a patch was of no use.
-func (s *Source) fellBack(path, why string, size int64) {
+func (s *Source) fellBack(name, why string) {
 	s.patched.Failed++
-	s.patched.Reason = path + ": " + why
-	s.cfg.Events.Say(godwit.StageFetch, godwit.Warning, "the patch for "+path+" is of no use: "+why+"; all of the file is fetched")
+	s.patched.Reason = name + ": " + why
+	instead := "all of the file is fetched"
+	if name == theTree {
+		instead = "its files are fetched one by one"
+	}
+	s.cfg.Events.Say(godwit.StageFetch, godwit.Warning, "the patch for "+name+" is of no use: "+why+"; "+instead)
 }
 
 // usable reports whether a patch of a release may be tried.

@@ -140,7 +140,7 @@ func TestPatchesThatAreNoUse(t *testing.T) {
 					}
 					continue
 				}
-				if got.Failed != 1 || got.Applied != 0 || !strings.HasPrefix(got.Reason, "app/main: ") || !strings.Contains(got.Reason, c.why) || !asked {
+				if got.Failed != 1 || got.Applied != 0 || !strings.HasPrefix(got.Reason, `"app/main": `) || !strings.Contains(got.Reason, c.why) || !asked {
 					t.Errorf("%+v, asked for: %v", got, asked)
 				}
 				if len(warnings) != 1 || !strings.Contains(warnings[0], c.why) || !strings.Contains(warnings[0], "all of the file is fetched") {
