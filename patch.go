@@ -6,8 +6,11 @@ import "iter"
 // wants. It is known by what a release says of it; where it lies is its source's
 // business, what its bytes mean that of package delta.
 type Patch struct {
-	From   Digest // SHA-256 of the content that it was made for, or of the manifest where it is for a tree
-	Sum    Digest // SHA-256 of the patch itself
+	// From is the SHA-256 of the content that it was made for, or of the manifest
+	// where it is for a tree. It is zero for one that does not say so: it may be
+	// for what is installed at the path, whatever that is.
+	From   Digest
+	Sum    Digest // of the patch itself: SHA-256, or the id of a Git blob
 	Size   int64  // of the patch, in bytes
 	Memory int64  // bytes that applying it takes
 }

@@ -370,6 +370,7 @@ func (f *flat) limits() {
 		f.d.c.Patches.Use = "never"
 		if f.flag("enable_delta_updates") {
 			f.d.c.Patches.Use = "always"
+			f.d.c.Tree.Ignore = append(f.d.c.Tree.Ignore, ".deltas") // are of use once
 		}
 	}
 }

@@ -220,8 +220,12 @@ func TestReferenceEffects(t *testing.T) {
 	if !reflect.DeepEqual(c.Tree.Delete, []string{"lib/", "data"}) || !c.Source.Force || !c.Restart.Reboot || c.Source.Token.raw != "env:T" || c.Tree.State != "back" || c.Limits.MaxTreeFiles != 100 {
 		t.Errorf("%+v", c)
 	}
-	if use := ref(t, `"enable_delta_updates": true`).Patches.Use; c.Patches.Use != "auto" || use != "always" {
+	with := ref(t, `"enable_delta_updates": true, "ignore": ["tests"]`)
+	if use := with.Patches.Use; c.Patches.Use != "auto" || use != "always" {
 		t.Errorf("patches are used %q, and with enable_delta_updates %q", c.Patches.Use, use)
+	}
+	if !reflect.DeepEqual(with.Tree.Ignore, []string{"tests", ".deltas"}) || len(c.Tree.Ignore) > 0 {
+		t.Errorf("ignores %q with enable_delta_updates, and %q without", with.Tree.Ignore, c.Tree.Ignore)
 	}
 	if c.Source.Timeout != 10*time.Second || c.Source.Retries != 3 || c.Source.Backoff != 3*time.Second || c.Source.MaxBackoff != time.Minute {
 		t.Errorf("%+v has not the form's defaults", c.Source)

@@ -119,7 +119,7 @@ func (o opener) client() webclient.Config {
 }
 
 func (o opener) forge() (*github.Source, error) {
-	s, l := o.cfg.Source, o.cfg.Limits
+	s, l, p := o.cfg.Source, o.cfg.Limits, o.cfg.Patches
 	token := o.token
 	if token == "" {
 		token = o.bearer
@@ -130,8 +130,10 @@ func (o opener) forge() (*github.Source, error) {
 		Signed: o.cfg.Trust.Mode != "none", HMAC: o.cfg.Trust.Mode == "hmac",
 		State: o.fs, Folder: o.folder, Web: o.client(), Filter: o.filter(),
 		SkipSubmodules: o.cfg.Tree.Submodules == "skip",
-		Limits:         github.Limits{TreeBytes: int64(l.MaxTreeBytes), TreeFiles: l.MaxTreeFiles, FileBytes: int64(l.MaxFileBytes)},
-		Events:         o.events,
+		// They often turn out to be for another version, so they have to be asked for.
+		Patches: p.Use == "always" || p.Use == "auto" && p.Metered,
+		Limits:  github.Limits{TreeBytes: int64(l.MaxTreeBytes), TreeFiles: l.MaxTreeFiles, FileBytes: int64(l.MaxFileBytes)},
+		Events:  o.events,
 	})
 }
 

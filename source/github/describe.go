@@ -33,7 +33,9 @@ func (s *Source) Describe(ctx context.Context, v godwit.Verified, have []string)
 			l(yield)
 		}
 	default:
-		d.Listing, err = s.treeOf(ctx, &d.Verified)
+		if d.Listing, err = s.treeOf(ctx, &d.Verified); err == nil && s.cfg.Patches {
+			d.Offers, err = referencePatches(d.Listing)
+		}
 	}
 	return d, err
 }

@@ -34,6 +34,9 @@ func (s *Source) Fetch(ctx context.Context, d godwit.Described, want godwit.List
 		}
 	}
 	buf := make([]byte, copySize)
+	offered, stop := d.Offers.At()
+	defer stop()
+	useless := 0 // patches, one after the other
 	for e, err := range want {
 		if err != nil {
 			return err
@@ -41,8 +44,23 @@ func (s *Source) Fetch(ctx context.Context, d godwit.Described, want godwit.List
 		if into.Has(e.Digest) {
 			continue
 		}
+		patches, err := offered(e.Path)
+		if err != nil {
+			return err
+		}
 		job := fetch{s: s, e: &e, commit: d.Commit, buf: buf, base: done, total: total}
-		if err := job.run(ctx, into); err != nil {
+		came := false
+		if len(patches) > 0 && useless < maxUseless {
+			if came, err = job.patched(ctx, patches[0], into); came {
+				useless = 0
+			} else {
+				useless++
+			}
+		}
+		if !came && err == nil {
+			err = job.run(ctx, into)
+		}
+		if err != nil {
 			if code := godwit.CodeOf(err); isBlob(e.Digest) && (code == godwit.CodeBadObject || code == godwit.CodeLimit) {
 				// Ids of trees say nothing of sizes: these may have been wrong.
 				s.dropFiles(treePrefix)

@@ -68,8 +68,11 @@ type Config struct {
 	// SkipSubmodules leaves submodules out of listings; otherwise they are errors
 	// unless Filter leaves them out.
 	SkipSubmodules bool
-	Limits         Limits
-	Events         godwit.Events
+	// Patches offers the patches of the reference updater that lie in the tree of a
+	// release: see docs/reference-patches.md.
+	Patches bool
+	Limits  Limits
+	Events  godwit.Events
 }
 
 // Limits bound what is taken. A zero field takes the default.
@@ -117,6 +120,7 @@ type Source struct {
 	tagID    string
 	tagWhole bool // it could be put together
 	manifest vfs.File
+	patched  godwit.Patched
 }
 
 // New returns a Source. It asks nothing of the network.
