@@ -2,6 +2,9 @@ module github.com/godwit-ota/godwit
 
 go 1.26.0
 
+// What benchmarks bring to work on.
+ignore ./out
+
 require (
 	github.com/klauspost/compress v1.20.3
 	github.com/pelletier/go-toml/v2 v2.4.3
