@@ -1,0 +1,205 @@
+package delta_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/godwit-ota/godwit/delta"
+	"github.com/godwit-ota/godwit/delta/diff"
+)
+
+// pad is an Output in memory.
+type pad struct{ b []byte }
+
+func (p *pad) Write(b []byte) (int, error) { p.b = append(p.b, b...); return len(b), nil }
+
+func (p *pad) ReadAt(b []byte, off int64) (int, error) { return bytes.NewReader(p.b).ReadAt(b, off) }
+
+// A pair is two versions and a patch between them.
+type pair struct {
+	name     string
+	old, new []byte
+	patch    []byte
+	tier     delta.Tier
+}
+
+func pairs(t testing.TB) (list []pair) {
+	var text []byte
+	r := rand.New(rand.NewPCG(5, 5))
+	words := strings.Fields("if err return nil func string byte range for switch case the device of and 0x1f 42 = := ( ) { }")
+	for len(text) < 20000 {
+		text = append(append(text, words[r.IntN(len(words))]...), " \n"[r.IntN(2)])
+	}
+	changed := bytes.ReplaceAll(bytes.Clone(text), []byte("device"), []byte("machine"))
+	changed = append(changed[:9000:9000], append([]byte("something that is new here"), changed[9500:]...)...)
+	moved := append(bytes.Clone(text[12000:]), text[:12000]...)
+	for tier := delta.Tiny; tier <= delta.Large; tier++ {
+		for _, c := range []pair{{name: "changed", old: text, new: changed}, {name: "moved", old: text, new: moved}, {name: "same", old: text, new: text}, {name: "from nothing", new: changed},
+			{name: "to nothing", old: text}, {name: "one byte", old: text, new: []byte{1}}} {
+			patch, report, err := diff.Make(context.Background(), c.old, c.new, diff.Options{Tier: tier})
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.name += ", " + tier.String() + ", " + report.Header.Method.String()
+			c.patch, c.tier = patch, tier
+			list = append(list, c)
+			h := delta.Header{Method: delta.Stored, Tier: tier, OldSize: int64(len(c.old)), NewSize: int64(len(c.new)), OldSum: delta.SumOf(sha256.Sum256(c.old)), NewSum: delta.SumOf(sha256.Sum256(c.new))}
+			c.name += ", but stored"
+			c.patch = append(h.Append(nil), c.new...)
+			list = append(list, c)
+		}
+	}
+	return list
+}
+
+// Wherever a decoder is left, another one goes on from its checkpoint in memory
+// that held anything, and the result is the same.
+func TestResume(t *testing.T) {
+	for _, c := range pairs(t) {
+		t.Run(c.name, func(t *testing.T) {
+			for _, step := range []int64{1, 7, 1000, 4096, 19999, 1 << 20} {
+				if step < 1000 && len(c.new) > 5000 && step*400 < int64(len(c.new)) {
+					step += int64(len(c.new)) / 23
+				}
+				out := &pad{}
+				mem := make([]byte, c.tier.Memory())
+				d, err := delta.NewDecoder(mem, bytes.NewReader(c.patch), bytes.NewReader(c.old), int64(len(c.old)), out)
+				if err != nil {
+					t.Fatal(err)
+				}
+				size := -1
+				for at := int64(0); ; at += step {
+					point := d.Checkpoint([]byte("before"))[6:]
+					if size < 0 {
+						size = len(point)
+					}
+					written, consumed, err := delta.CheckpointPosition(point)
+					if err != nil || written != at || consumed < 0 || consumed > int64(len(c.patch)) || len(point) != size {
+						t.Fatalf("at %d: %d written, %d consumed of %d, %d bytes, at first %d: %v", at, written, consumed, len(c.patch), len(point), size, err)
+					}
+					for i := range mem {
+						mem[i] = 0xA5
+					}
+					d, err = delta.Resume(mem, point, bytes.NewReader(c.patch[consumed:]), bytes.NewReader(c.old), int64(len(c.old)), out)
+					if err != nil {
+						t.Fatal(err)
+					}
+					done, err := d.Decode(step)
+					if err != nil {
+						t.Fatalf("from %d: %v", at, err)
+					}
+					// Exactly as much as was asked for: those who write blocks need it so.
+					if want := min(at+step, int64(len(c.new))); int64(len(out.b)) != want || done != (want == int64(len(c.new))) {
+						t.Fatalf("from %d: %d bytes, done %v", at, len(out.b), done)
+					}
+					if done {
+						break
+					}
+				}
+				if !bytes.Equal(out.b, c.new) {
+					t.Fatal("the result is wrong")
+				}
+			}
+		})
+	}
+}
+
+func TestResumeRefuses(t *testing.T) {
+	for _, c := range pairs(t)[:4] {
+		d, err := delta.NewDecoder(make([]byte, c.tier.Memory()), bytes.NewReader(c.patch), bytes.NewReader(c.old), int64(len(c.old)), &pad{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.Decode(100); err != nil {
+			t.Fatal(err)
+		}
+		point := d.Checkpoint(nil)
+		resume := func(mem int, b []byte, oldSize int) error {
+			_, err := delta.Resume(make([]byte, mem), b, bytes.NewReader(nil), bytes.NewReader(c.old), int64(oldSize), &pad{})
+			return err
+		}
+		if err := resume(c.tier.Memory(), point, len(c.old)); err != nil {
+			t.Fatal(err)
+		}
+		if err := resume(c.tier.Memory()-1, point, len(c.old)); !errors.Is(err, delta.ErrMemory) {
+			t.Error("memory:", err)
+		}
+		if err := resume(c.tier.Memory(), point, len(c.old)+1); !errors.Is(err, delta.ErrWrongOld) {
+			t.Error("old:", err)
+		}
+		for i := range point {
+			if i > 400 && i%101 != 0 {
+				continue
+			}
+			if err := resume(c.tier.Memory(), point[:i], len(c.old)); !errors.Is(err, delta.ErrCheckpoint) {
+				t.Fatal("the first", i, "bytes:", err)
+			}
+			point[i] ^= 8
+			if err := resume(c.tier.Memory(), point, len(c.old)); !errors.Is(err, delta.ErrCheckpoint) {
+				t.Fatal("damage at", i, err)
+			}
+			point[i] ^= 8
+		}
+	}
+}
+
+// zeros is an old content of any length.
+type zeros struct{}
+
+func (zeros) ReadAt(p []byte, _ int64) (int, error) { clear(p); return len(p), nil }
+
+// oldSize is the length of the old content in the header that a checkpoint has.
+func oldSize(point []byte) int64 {
+	h, _ := delta.ReadHeader(bytes.NewReader(point[4:]))
+	return h.OldSize
+}
+
+// Whatever a checkpoint says, if only its checksum is right: the decoder writes no
+// more than its header declares, and ends.
+func FuzzResume(f *testing.F) {
+	for _, c := range pairs(f) {
+		if c.tier != delta.Tiny {
+			continue
+		}
+		d, err := delta.NewDecoder(make([]byte, c.tier.Memory()), bytes.NewReader(c.patch), bytes.NewReader(c.old), int64(len(c.old)), &pad{})
+		if err != nil {
+			f.Fatal(err)
+		}
+		if _, err := d.Decode(int64(len(c.new) / 2)); err != nil {
+			f.Fatal(err)
+		}
+		point := d.Checkpoint(nil)
+		_, consumed, err := delta.CheckpointPosition(point)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(point[:len(point)-4], c.patch[consumed:])
+	}
+	f.Fuzz(func(t *testing.T, point, patch []byte) {
+		point = binary.LittleEndian.AppendUint32(bytes.Clone(point), crc32.ChecksumIEEE(point))
+		written, _, err := delta.CheckpointPosition(point)
+		if err != nil || written > 1<<20 {
+			return
+		}
+		out := &pad{b: make([]byte, written)}
+		d, err := delta.Resume(make([]byte, delta.Large.Memory()), point, bytes.NewReader(patch), zeros{}, oldSize(point), out)
+		if err != nil {
+			return
+		}
+		for range 100 {
+			if done, err := d.Decode(1 << 10); done || err != nil {
+				break
+			}
+		}
+		if int64(len(out.b)) > d.Header().NewSize {
+			t.Fatal(len(out.b), "bytes of", d.Header().NewSize)
+		}
+	})
+}
