@@ -14,7 +14,9 @@ import (
 const (
 	// worthwhile is how many samples of new contents must be in an old content,
 	// and in no other that is drawn from, for its entry in the table to pay: an
-	// entry is about 7 bytes, a sample stands for some 16 that are the same.
+	// entry is about 6 bytes, a sample stands for some 16 that are the same. Of 3, 5,
+	// 8 and 12 this gave the smallest patches of releases of this module, within one
+	// in a hundred of drawing from everything, whose table is longer.
 	worthwhile = 3
 	// reach is how large files that did not change may be altogether if they are
 	// to be looked through, in bytes.
