@@ -109,37 +109,17 @@ func (r *run) checkpoint(rec *record, d *delta.Decoder) error {
 	return r.journal.put(rec, r.buf)
 }
 
-// write writes the next block. It always begins from the checkpoint, so that
-// what follows cannot depend on whether there was a cut.
+// write writes the next block.
 func (r *run) write(rec *record) error {
-	at, consumed, err := delta.CheckpointPosition(rec.kept)
-	if err != nil || consumed > r.PatchSize {
-		return ErrLost
-	}
-	end := (at/r.h.Block + 1) * r.h.Block
-	old := &old{f: r.file, size: rec.oldSize, shift: r.h.Slack, hidden: end}
-	out := &output{f: r.file, at: at, end: min(end, rec.newSize)}
-	d, err := delta.Resume(r.mem, rec.kept, io.NewSectionReader(r.Patch, consumed, r.PatchSize-consumed), old, rec.oldSize, out)
-	if err != nil {
-		return lost(err)
-	}
-	// The checkpoint has been read; its place is for what is written now.
-	out.buf = r.buf[:len(r.buf)/Grain*Grain]
-	complete, err := d.Decode(out.end - at)
-	if err == nil && (out.at != out.end || complete != (out.at == rec.newSize)) {
-		err = delta.ErrDamaged
-	}
-	if err == nil {
-		err = out.flush()
-	}
+	d, at, err := block(r.mem, r.buf, rec.kept, r.Patch, r.PatchSize, r.h, r.file)
 	if err == nil {
 		err = r.file.Sync()
 	}
 	if err != nil {
 		return lost(err)
 	}
-	r.tell(rec.oldSize + out.at)
-	if complete {
+	r.tell(rec.oldSize + at)
+	if at == rec.newSize {
 		rec.phase = done
 		if rec.kept, err = tail(r.file, rec.newSize, r.buf[recordHead:]); err != nil {
 			return err
@@ -147,6 +127,42 @@ func (r *run) write(rec *record) error {
 		return r.journal.put(rec, r.buf)
 	}
 	return r.checkpoint(rec, d)
+}
+
+// A place holds the file.
+type place interface {
+	io.ReaderAt
+	io.WriterAt
+}
+
+// block writes the block that follows a checkpoint, up to at. It always begins
+// from the checkpoint, so that what follows cannot depend on whether there was a
+// cut. The checkpoint may lie in buf.
+func block(mem, buf, checkpoint []byte, patch io.ReaderAt, size int64, h delta.Header, f place) (d *delta.Decoder, at int64, err error) {
+	at, consumed, err := delta.CheckpointPosition(checkpoint)
+	if err != nil {
+		return nil, 0, err
+	}
+	if consumed > size {
+		return nil, 0, delta.ErrCheckpoint
+	}
+	end := (at/h.Block + 1) * h.Block
+	old := &old{f: f, size: h.OldSize, shift: h.Slack, hidden: end}
+	out := &output{f: f, at: at, end: min(end, h.NewSize)}
+	d, err = delta.Resume(mem, checkpoint, io.NewSectionReader(patch, consumed, size-consumed), old, h.OldSize, out)
+	if err != nil {
+		return nil, 0, err
+	}
+	// The checkpoint has been read; its place is for what is written now.
+	out.buf = buf[:len(buf)/Grain*Grain]
+	complete, err := d.Decode(out.end - at)
+	if err == nil && (out.at != out.end || complete != (out.at == h.NewSize)) {
+		err = delta.ErrDamaged
+	}
+	if err == nil {
+		err = out.flush()
+	}
+	return d, out.at, err
 }
 
 // lost is what an error means of a patch that is known to be whole.
@@ -179,7 +195,7 @@ func readFull(f io.ReaderAt, p []byte, off int64) error {
 
 // old is the old content inside the file.
 type old struct {
-	f           vfs.File
+	f           io.ReaderAt
 	size, shift int64 // bytes; where in the file it begins
 	hidden      int64 // bytes of the file before this read as zero
 }
@@ -202,7 +218,7 @@ func (o *old) ReadAt(p []byte, off int64) (n int, err error) {
 
 // output is the beginning of the file, up to the end of the block.
 type output struct {
-	f       vfs.File
+	f       place
 	at, end int64  // what was written, and what may be
 	buf     []byte // room for the last bytes before at that are not in the file yet
 	n       int    // how many these are

@@ -143,7 +143,7 @@ func (r *run) checkPatch(ctx context.Context) error {
 	switch {
 	case err != nil:
 		return err
-	case h.Block <= 0 || h.Block%Grain != 0 || h.Slack%Grain != 0:
+	case !fit(h):
 		return ErrUnfit
 	case len(r.mem) < Memory(h.Tier):
 		return delta.ErrMemory
@@ -159,6 +159,9 @@ func (r *run) checkPatch(ctx context.Context) error {
 	}
 	return nil
 }
+
+// fit reports whether a patch was made for this.
+func fit(h delta.Header) bool { return h.Block > 0 && h.Block%Grain == 0 && h.Slack%Grain == 0 }
 
 func copyTo(ctx context.Context, w io.Writer, r io.Reader, buf []byte) error {
 	for {

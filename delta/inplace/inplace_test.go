@@ -99,6 +99,13 @@ func TestRefuses(t *testing.T) {
 		if c.job != nil {
 			c.job(j)
 		}
+		if c.want == inplace.ErrUnfit || c.want == delta.ErrWrongOld {
+			p := make([]byte, j.PatchSize)
+			j.Patch.ReadAt(p, 0)
+			if _, err := inplace.Rehearse(p, c.old); err != c.want {
+				t.Errorf("%s, rehearsed: %v", c.name, err)
+			}
+		}
 		if err := j.Run(t.Context(), make([]byte, c.mem)); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v", c.name, err)
 		}
@@ -262,6 +269,9 @@ func TestRandom(t *testing.T) {
 			if report.Header.Block > 0 {
 				w.patch = p
 			}
+		}
+		if got, err := inplace.Rehearse(w.patch, old); err != nil || !bytes.Equal(got, new) {
+			t.Fatal("rehearsed:", err)
 		}
 		raw, err := w.disk(crashfs.Options{})
 		if err != nil {
