@@ -25,9 +25,9 @@ import (
 // MaxContents is how many contents either side of a patch may have.
 const MaxContents = 1 << 16
 
-// ContentMemory is about how many bytes of memory a Table takes for each content,
+// ContentMemory is how many bytes of memory a Table takes for each content,
 // including what Find and Apply need.
-const ContentMemory = 64
+const ContentMemory = 72
 
 // A table gives at least and at most this many bytes of each digest.
 const (
@@ -111,7 +111,8 @@ func (t *Table) Append(b []byte) []byte {
 // Read reads the table at the beginning of a patch, and no more of r. Each side
 // may have max contents, MaxContents if max is 0: else the error is ErrLimit.
 // What is no patch of a tree is delta.ErrNoPatch; delta.ErrDamaged one whose sum
-// is wrong. Memory grows with what was read, never with what is announced.
+// is wrong. Memory is taken for the contents that are announced, so max bounds it:
+// by ContentMemory for each.
 func Read(r io.Reader, max int) (*Table, error) {
 	if max <= 0 || max > MaxContents {
 		max = MaxContents
@@ -134,6 +135,10 @@ func Read(r io.Reader, max int) (*Table, error) {
 		if f.err == nil && n > uint64(max) {
 			return nil, ErrLimit
 		}
+		if f.err != nil {
+			return nil, f.err
+		}
+		row.Contents = make([]Content, 0, n)
 		var end int64
 		for range n {
 			c := Content{}

@@ -479,3 +479,40 @@ func TestLyingTable(t *testing.T) {
 		}
 	}
 }
+
+// A table takes as much memory as is said.
+func TestContentMemory(t *testing.T) {
+	const n = 20000
+	list := files{}
+	table := tree.Table{Tier: delta.Tiny, Prefix: tree.MinPrefix}
+	table.Old.Algorithm, table.New.Algorithm = godwit.SHA256, godwit.SHA256
+	for i := range n {
+		c := fmt.Sprint(i)
+		list[c] = c
+		table.Old.Add(digest(godwit.SHA256, []byte(c)), int64(len(c)), table.Prefix)
+	}
+	b := table.Append(nil)
+	listing := list.listing(godwit.SHA256)
+	var got *tree.Table
+	r := testing.Benchmark(func(b2 *testing.B) {
+		b2.ReportAllocs()
+		for range b2.N {
+			var err error
+			if got, err = tree.Read(bytes.NewReader(b), n); err != nil {
+				b2.Fatal(err)
+			}
+			if missing, err := got.Old.Find(nil); err != nil || missing != n {
+				b2.Fatal(missing, err)
+			}
+		}
+	})
+	if per := float64(r.AllocedBytesPerOp()) / n; per > tree.ContentMemory {
+		t.Errorf("%.1f bytes for each content", per)
+	}
+	if missing, err := got.Old.Find(listing); err != nil || missing > 0 {
+		t.Error(missing, err)
+	}
+	if _, err := tree.Read(bytes.NewReader(b), n-1); err != tree.ErrLimit {
+		t.Error("one too many:", err)
+	}
+}
