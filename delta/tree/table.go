@@ -141,8 +141,7 @@ func Read(r io.Reader, max int) (*Table, error) {
 		row.Contents = make([]Content, 0, n)
 		var end int64
 		for range n {
-			c := Content{}
-			f.bytes(c.Prefix[:t.Prefix])
+			c := Content{Prefix: f.prefix(t.Prefix)}
 			size := f.varint()
 			if f.err != nil {
 				return nil, f.err
@@ -255,7 +254,7 @@ type field struct {
 	r   io.Reader
 	err error
 	sum uint32
-	one [1]byte
+	buf [MaxPrefix]byte // here, so that what is read does not escape one by one
 }
 
 func (f *field) bytes(p []byte) {
@@ -271,10 +270,16 @@ func (f *field) bytes(p []byte) {
 	f.sum = crc32.Update(f.sum, crc32.IEEETable, p)
 }
 
+func (f *field) prefix(n int) (p Prefix) {
+	f.bytes(f.buf[:n])
+	copy(p[:n], f.buf[:n])
+	return p
+}
+
 func (f *field) varint() (v uint64) {
 	for shift := 0; ; shift += 7 {
-		f.bytes(f.one[:])
-		b := f.one[0]
+		f.bytes(f.buf[:1])
+		b := f.buf[0]
 		if f.err == nil && shift > 56 {
 			f.err = delta.ErrNoPatch
 		}
