@@ -382,7 +382,14 @@ func summary(p *plan.Plan) string {
 	if len(parts) == 0 {
 		return "the release has no files for this device"
 	}
-	return "files: " + strings.Join(parts, ", ")
+	text := "files: " + strings.Join(parts, ", ")
+	switch {
+	case !p.Tree.IsZero():
+		text += "; they come in one patch, which saves " + plan.Bytes(p.SavedBytes)
+	case p.PatchFiles > 0:
+		text += "; patches for " + strconv.Itoa(p.PatchFiles) + " save " + plan.Bytes(p.SavedBytes)
+	}
+	return text
 }
 
 // sized refuses a file that is too large before it is fetched.

@@ -214,10 +214,10 @@ func resultFields(cmd string, r engine.Result) jsontext.Fields {
 
 // traffic tells what crossed the network.
 func traffic(r engine.Result) string {
-	if r.Sent+r.Received == 0 {
-		return ""
+	text := ""
+	if r.Sent+r.Received > 0 {
+		text = "; received " + plan.Bytes(r.Received) + ", sent " + plan.Bytes(r.Sent)
 	}
-	text := "; received " + plan.Bytes(r.Received) + ", sent " + plan.Bytes(r.Sent)
 	if p := r.Patched; p.Applied > 0 {
 		text += "; " + count(p.Applied, "patch", "patches") + " saved " + plan.Bytes(p.Saved)
 	}

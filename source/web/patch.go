@@ -69,7 +69,9 @@ func (f *fetch) bring(ctx context.Context, p godwit.Patch, name string, size int
 	case err == errMissing:
 		err = errors.New("the folder does not have it")
 	}
-	s.broken(f.release, p)
+	if disk := (*fs.PathError)(nil); !errors.As(err, &disk) { // which is no fault of the patch
+		s.broken(f.release, p)
+	}
 	if err := s.spool.remove(partialPrefix + p.Sum.Hex()); err != nil {
 		return false, err
 	}
