@@ -53,9 +53,10 @@ func TestScripts(t *testing.T) {
 			}
 			return nil
 		},
+		Condition: condition,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"host": host, "exits": exits, "field": field, "filter": filter,
-			"github": startGitHub, "publish": publish, "asked": asked, "limit": limit,
+			"github": startGitHub, "publish": publish, "asked": asked, "limit": limit, "folder": folder,
 		},
 	})
 }

@@ -336,7 +336,7 @@ func statusText(s report, now time.Time) string {
 			text += "; " + strconv.Itoa(p.Failed) + " of no use"
 		}
 		b.row("patches", text)
-		b.remark("", "the last of these ", s.BadPatch, now)
+		b.remark("", "the last, ", s.BadPatch, now)
 	}
 	b.remark("last error", "", s.LastError, now)
 	head := "rejected"

@@ -366,6 +366,9 @@ func (d *download) check() error {
 }
 
 func (d *download) wrong(how string) error {
+	if d.patch {
+		return godwit.Fail(godwit.CodeBadObject, nil, "it "+how, "publish the release again, or copy the folder's patches anew")
+	}
 	return godwit.Fail(godwit.CodeBadObject, nil, "the file "+strconv.QuoteToGraphic(d.e.Path)+" "+how,
 		"the folder was changed after the manifest was made, or somebody tampers with it: publish the release again")
 }
