@@ -26,6 +26,10 @@ const (
 // patching are the flags of the command delta.
 type patching struct {
 	out, tier, memory string
+	manifest          string
+	within            bool
+	slack, block      string
+	sha256            string
 	budget            time.Duration
 
 	git       bool
@@ -37,7 +41,8 @@ type patching struct {
 
 // deltaFlags says which actions a flag is for.
 var deltaFlags = map[string]string{
-	"out": "make apply", "tier": "make", "budget": "make bench", "memory": "apply",
+	"out": "make apply", "tier": "make", "budget": "make bench", "memory": "apply", "manifest": "apply info",
+	"in-place": "make apply", "slack": "make", "block": "make", "sha256": "apply",
 	"git": "make", "repo": "make", "include": "make", "min-size": "make", "min-saving": "make",
 }
 
@@ -48,9 +53,10 @@ func (c *command) deltaVerb() verb {
 		name: "delta", use: "make|apply|info|bench OLD NEW|PATCH [-o FILE]", short: "make patches, apply them, look into them",
 		arg: []string{"make", "apply", "info", "bench"}, operands: [2]int{2, math.MaxInt},
 		long: "A patch turns an old content into a new one, and is mostly much smaller than the new one.\n\n" +
-			"make OLD NEW finds a patch from one file to another. --tier says how much memory the devices have that apply it: 6k, 64k or 1m; more memory gives smaller patches. Every patch was applied, and checked, before it is written.\n\n" +
+			"make OLD NEW finds a patch from one file to another. --tier says how much memory the devices have that apply it: 6k, 64k or 1m; more memory gives smaller patches. Every patch was applied, and checked, before it is written. From one folder to another it makes one patch for all that is new, and beside it FILE.json, the manifest of the new folder, which apply needs as well.\n\n" +
 			"make --git OLD NEW makes one for each file that differs between two revisions of a repository and is worth it, into a folder, by default " + patchFolder + ". A patch is named by the SHA-256 of the old content and that of the new one; a summary with all sizes is beside them.\n\n" +
-			"apply OLD PATCH makes the new file. The old content is checked before, the new one while it is written; when something is wrong nothing is written.\n\n" +
+			"apply OLD PATCH makes the new file or folder. The old content is checked before, the new one while it is written; when something is wrong nothing is written.\n\n" +
+			"With --in-place a file is turned within itself, for devices without room for two of it. A power cut may come at any time, and the same command goes on afterwards; but in between the file is neither the old one nor the new one. Keep OLD" + journalSuffix + " and the patch until it is done.\n\n" +
 			"info PATCH says what a patch is for and what it needs. bench OLD NEW makes and applies patches of all tiers, for any number of pairs, and says how large they are and how fast it went.",
 		examples: []string{
 			"godwit delta make app-1.0 app-1.1 -o app.patch --tier 6k", "godwit delta apply app-1.0 app.patch -o app-1.1",
@@ -67,6 +73,11 @@ func (c *command) deltaVerb() verb {
 			f.Int64Var(&o.minSize, "min-size", 1024, "`BYTES`; of make --git: smaller files get no patch")
 			f.IntVar(&o.minSaving, "min-saving", 30, "`PERCENT`; of make --git: a patch that saves less of the new file is not kept")
 			f.StringVar(&o.memory, "memory", "", "`SIZE`; of apply: the most memory that decoding may take: 64k (default: what the patch asks for)")
+			f.StringVar(&o.manifest, "manifest", "", "`FILE`; of apply and info, for folders: the manifest of the new folder (default: PATCH.json)")
+			f.BoolVar(&o.within, "in-place", false, "make a patch that a file can be turned by within itself; apply it so: OLD becomes the new file")
+			f.StringVar(&o.slack, "slack", "64k", "`SIZE`; of make --in-place: how much longer the file may get meanwhile; more makes smaller patches")
+			f.StringVar(&o.block, "block", "4k", "`SIZE`; of make --in-place: how much is written between two points from which it can go on")
+			f.StringVar(&o.sha256, "sha256", "", "`HEX`; of apply --in-place: of the new file (default: found out in memory before)")
 			given = func() (names []string) {
 				f.Visit(func(f *pflag.Flag) { names = append(names, f.Name) })
 				return names
@@ -76,6 +87,9 @@ func (c *command) deltaVerb() verb {
 			for _, name := range given() {
 				if in, ours := deltaFlags[name]; ours && !slices.Contains(strings.Fields(in), action) {
 					return usageText("--"+name+" is for delta "+strings.Join(strings.Fields(in), " and delta "), "delta")
+				}
+				if !o.within && slices.Contains([]string{"slack", "block", "sha256"}, name) || o.within && slices.Contains([]string{"git", "manifest"}, name) {
+					return usageText("--"+name+" goes "+map[bool]string{false: "with", true: "without"}[o.within]+" --in-place", "delta")
 				}
 				if !o.git && slices.Contains([]string{"repo", "include", "min-size", "min-saving"}, name) {
 					return usageText("--"+name+" goes with --git", "delta")
@@ -109,6 +123,12 @@ func (c *command) deltaMake(ctx context.Context, o *patching) error {
 	if o.out == "" {
 		return usageText("say where to write the patch: -o FILE", "delta")
 	}
+	switch a, b := isFolder(oldName), isFolder(newName); {
+	case a && b:
+		return c.deltaMakeTree(ctx, o, oldName, newName)
+	case a || b:
+		return usageText("a patch leads from a file to a file, or from a folder to a folder: "+oldName+" and "+newName+" are one of each", "delta")
+	}
 	options, err := o.options(c.progress(stageDiff, newName))
 	if err != nil {
 		return err
@@ -126,7 +146,10 @@ func (c *command) deltaMake(ctx context.Context, o *patching) error {
 	if err != nil {
 		return err
 	}
-	if err := putFile(o.out, patch); err != nil {
+	if err = rehearsed(options, patch, old, new); err == nil {
+		err = putFile(o.out, patch)
+	}
+	if err != nil {
 		return err
 	}
 	p := c.printer()
@@ -150,7 +173,11 @@ func (o *patching) options(progress func(done, total int64)) (diff.Options, erro
 	if o.budget < 0 {
 		return diff.Options{}, usageText("--budget is a time, such as 30s or 2m", "delta")
 	}
-	return diff.Options{Tier: tier, Budget: o.budget, Progress: progress}, nil
+	d := diff.Options{Tier: tier, Budget: o.budget, Progress: progress}
+	if o.within {
+		d.Slack, d.Block, err = o.inPlace()
+	}
+	return d, err
 }
 
 // progress shows how far the work on a file is.

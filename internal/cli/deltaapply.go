@@ -25,8 +25,11 @@ func (c *command) deltaApply(ctx context.Context, o *patching) error {
 	if err != nil {
 		return err
 	}
-	if o.out == "" {
+	switch {
+	case o.out == "" && !o.within:
 		return usageText("say where to write the new file: -o FILE", "delta")
+	case o.out != "" && o.within:
+		return usageText("with --in-place OLD itself becomes the new file, and there is no -o", "delta")
 	}
 	limit := int64(-1)
 	if o.memory != "" {
@@ -39,12 +42,27 @@ func (c *command) deltaApply(ctx context.Context, o *patching) error {
 		return err
 	}
 	defer patch.Close()
+	switch ofTree, folder := isTreePatch(patch), isFolder(oldName); {
+	case ofTree && o.within:
+		return usageText("--in-place is for files, and "+patchName+" is a patch for a folder", "delta")
+	case ofTree && folder:
+		return c.deltaApplyTree(ctx, o, oldName, patchName, patch, limit)
+	case ofTree:
+		return usageText(patchName+" is a patch for a folder, and "+oldName+" is none", "delta")
+	case folder:
+		return usageText(oldName+" is a folder, and "+patchName+" is no patch for one", "delta")
+	case o.manifest != "":
+		return usageText("--manifest is for patches of folders", "delta")
+	}
 	h, err := delta.ReadHeader(patch)
 	if err != nil {
 		return patchError(err, patchName, oldName, h)
 	}
 	if limit >= 0 && int64(h.Tier.Memory()) > limit {
 		return tooLarge(patchName, h, limit)
+	}
+	if o.within {
+		return c.deltaTurn(ctx, o, oldName, patchName, patch, h)
 	}
 	old, err := openFile(oldName)
 	if err != nil {

@@ -1,7 +1,10 @@
 package cli
 
 import (
+	"bufio"
 	"context"
+	"encoding/hex"
+	"os"
 	"strconv"
 
 	"github.com/godwit-ota/godwit"
@@ -26,6 +29,12 @@ func (c *command) deltaInfo(ctx context.Context, o *patching) error {
 	info, err := f.Stat()
 	if err != nil {
 		return godwit.Fail(godwit.CodeIO, err, name+" cannot be read", "")
+	}
+	if isTreePatch(f) {
+		return c.treeInfo(o, name, f, info.Size())
+	}
+	if o.manifest != "" {
+		return usageText("--manifest is for patches of folders", "delta")
 	}
 	h, err := delta.ReadHeader(f)
 	if err != nil {
@@ -67,4 +76,61 @@ func (c *command) showPatch(name string, r diff.Report) {
 		rows = append(rows, []string{part.Name, strconv.FormatInt(part.Count, 10), strconv.FormatFloat(part.Bytes, 'f', 1, 64), share(int64(part.Bytes+0.5), r.Size)})
 	}
 	p.Printf("%s", table(rows))
+}
+
+// treeInfo says what a patch of a tree brings. With the manifest at hand it names
+// the files.
+func (c *command) treeInfo(o *patching, name string, f *os.File, size int64) error {
+	in := bufio.NewReaderSize(f, patchBuffer)
+	t, err := readTable(in, name)
+	if err != nil {
+		return err
+	}
+	h, err := delta.ReadHeader(in)
+	if err != nil {
+		return treeError(err, name)
+	}
+	paths := map[godwit.Digest]string{}
+	if _, err := os.Stat(name + listSuffix); o.manifest != "" || err == nil {
+		if o.manifest == "" {
+			o.manifest = name + listSuffix
+		}
+		list, err := readList(o.manifest)
+		if err != nil {
+			return err
+		}
+		if _, err := t.New.Find(listing(list)); err != nil {
+			return treeError(err, name)
+		}
+		for _, e := range list {
+			if paths[e.Digest] == "" {
+				paths[e.Digest] = e.Path
+			}
+		}
+	}
+	p := c.printer()
+	line := begin("patch")
+	line.text("name", name)
+	line.headerFields(h)
+	line.number("size", size)
+	var contents []jsontext.Fields
+	rows := [][]string{{"new content", "bytes"}}
+	for _, n := range t.New.Contents {
+		begins := hex.EncodeToString(n.Prefix[:t.Prefix])
+		path := paths[n.Digest]
+		contents = append(contents, jsontext.Fields{{Name: "digest_begins", Value: begins}, {Name: "size", Value: n.Size}}.With("path", path))
+		if path == "" {
+			path = begins + "…"
+		}
+		rows = append(rows, []string{path, strconv.FormatInt(n.Size, 10)})
+	}
+	line.number("old_contents", int64(len(t.Old.Contents)))
+	line.list("contents", contents)
+	p.Emit(line.done())
+	p.Printf("%s: %s for a folder, %s of what is new in it, %s\n", name, plan.Bytes(size), share(size, t.New.Size()), h.Method)
+	p.Printf("  from    %s, %d B, of the old folder\n", count(len(t.Old.Contents), "content", "contents"), t.Old.Size())
+	p.Printf("  to      %s, %d B\n", count(len(t.New.Contents), "content", "contents"), t.New.Size())
+	p.Printf("  needs   %s of memory (tier %s)\n", memory(t.Tier), t.Tier)
+	p.Printf("%s", table(rows))
+	return nil
 }
