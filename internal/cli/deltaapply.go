@@ -10,6 +10,7 @@ import (
 
 	"github.com/godwit-ota/godwit"
 	"github.com/godwit-ota/godwit/delta"
+	"github.com/godwit-ota/godwit/delta/inplace"
 	"github.com/godwit-ota/godwit/plan"
 )
 
@@ -58,8 +59,12 @@ func (c *command) deltaApply(ctx context.Context, o *patching) error {
 	if err != nil {
 		return patchError(err, patchName, oldName, h)
 	}
-	if limit >= 0 && int64(h.Tier.Memory()) > limit {
-		return tooLarge(patchName, h, limit)
+	need := delta.Tier.Memory
+	if o.within {
+		need = inplace.Memory
+	}
+	if limit >= 0 && int64(need(h.Tier)) > limit {
+		return tooLarge(patchName, h.Tier, need, limit)
 	}
 	if o.within {
 		return c.deltaTurn(ctx, o, oldName, patchName, patch, h)
@@ -119,12 +124,14 @@ func openFile(name string) (*os.File, error) {
 	return nil, godwit.Fail(godwit.CodeUsage, err, name+" cannot be read", "name a file that is there")
 }
 
-func tooLarge(patch string, h delta.Header, limit int64) error {
-	hint := "make the patch anew with --tier " + delta.Within(limit).String()
-	if delta.Within(limit) == 0 {
-		hint = "there are no patches for less than " + memory(delta.Tiny)
+// tooLarge refuses a patch that needs more memory than there may be. need is what
+// a patch of a tier takes, in bytes.
+func tooLarge(patch string, t delta.Tier, need func(delta.Tier) int, limit int64) error {
+	hint := "there are no such patches for less than " + binarySize(int64(need(delta.Tiny)))
+	for t := delta.Tiny; t <= delta.Large && int64(need(t)) <= limit; t++ {
+		hint = "make the patch anew with --tier " + t.String()
 	}
-	return godwit.Fail(godwit.CodeLimit, nil, patch+" needs "+memory(h.Tier)+" of memory, and --memory allows "+binarySize(limit), hint)
+	return godwit.Fail(godwit.CodeLimit, nil, patch+" needs "+binarySize(int64(need(t)))+" of memory, and --memory allows "+binarySize(limit), hint)
 }
 
 // patchError words what can be wrong with a patch.

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"strconv"
 
 	"github.com/godwit-ota/godwit/internal/jsontext"
 	"github.com/godwit-ota/godwit/plan"
@@ -53,14 +52,14 @@ func (c *command) deltaRevisions(ctx context.Context, o *patching) error {
 	}
 	p.Emit(jsontext.Fields{{Name: "type", Value: "patches"}, {Name: "out", Value: work.Dir}, {Name: "summary", Value: r.Summary}, {Name: "changed", Value: len(r.Changes)},
 		{Name: "patches", Value: r.Patches}, {Name: "whole_bytes", Value: r.Whole}, {Name: "patch_bytes", Value: r.Bytes}, {Name: "saved_bytes", Value: r.Whole - r.Bytes}})
-	if r.Patches == 0 {
-		p.Printf("no patch was made: of %s that differ none is worth one\n", files(len(r.Changes)))
-		return nil
+	switch n := len(r.Changes); {
+	case n == 0:
+		p.Printf("no patch was made: no file differs\n")
+	case r.Patches == 0:
+		p.Printf("no patch was made: %s, and none is worth one\n", count(n, "file differs", "files differ"))
+	default:
+		p.Printf("%s in %s: %s in the place of %s, saves %s; %s\n", count(r.Patches, "patch", "patches"), work.Dir, plan.Bytes(r.Bytes), plan.Bytes(r.Whole),
+			share(r.Whole-r.Bytes, r.Whole), count(n, "file differs", "files differ"))
 	}
-	text := strconv.Itoa(r.Patches) + " patches"
-	if r.Patches == 1 {
-		text = "1 patch"
-	}
-	p.Printf("%s in %s for %s that differ: %s in the place of %s, saves %s\n", text, work.Dir, files(len(r.Changes)), plan.Bytes(r.Bytes), plan.Bytes(r.Whole), share(r.Whole-r.Bytes, r.Whole))
 	return nil
 }

@@ -211,7 +211,7 @@ func (c *command) deltaApplyTree(ctx context.Context, o *patching, oldName, patc
 		return err
 	}
 	if limit >= 0 && int64(t.Tier.Memory()) > limit {
-		return tooLarge(patchName, delta.Header{Tier: t.Tier}, limit)
+		return tooLarge(patchName, t.Tier, delta.Tier.Memory, limit)
 	}
 	if names, err := os.ReadDir(o.out); err == nil && len(names) > 0 {
 		return godwit.Fail(godwit.CodeUsage, nil, o.out+" is there already, and is not empty", "name a folder that is not there")
