@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"maps"
 	"os"
@@ -243,11 +242,9 @@ func (d *patchDevice) tree() contents {
 	return found
 }
 
-var everyCut = flag.Bool("every-cut", false, "cut updates by patches at each operation, not at each fifth")
-
 // TestPatchedUpdateIsCut cuts the power, or has the disk fail, at each operation
-// of an update by patches, or at each fifth: the device is the old version or the new one, and the
-// next update gets there by patches as well.
+// of an update by patches, or at each fifth without GODWIT_CRASH=all: the device
+// is the old version or the new one, and the next update gets there as well.
 func TestPatchedUpdateIsCut(t *testing.T) {
 	needPatches(t)
 	before, after := patchedVersions()
@@ -297,7 +294,7 @@ func TestPatchedUpdateIsCut(t *testing.T) {
 				}
 			}
 			step := 5
-			if *everyCut {
+			if os.Getenv("GODWIT_CRASH") == "all" {
 				step = 1
 			}
 			cuts, files := 0, 0
