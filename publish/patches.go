@@ -34,6 +34,10 @@ var DefaultPatches = Patches{Releases: 3, Size: 1024, Saving: 30, Tiers: []delta
 // on making patches would take more memory than most machines have.
 const maxPatched = 64 << 20
 
+// bigPair is the size of two contents together, in bytes, from which on only one
+// patch is made at a time: making one takes some fifty times as much memory.
+const bigPair = 4 << 20
+
 // A Saving is what a device with an earlier release has to fetch.
 type Saving struct {
 	From    string // the earlier release
@@ -229,14 +233,15 @@ func (f Folder) makeAll(ctx context.Context, pairs []pair, good func(pair, int64
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	made := map[pair]godwit.Patch{}
-	var mu sync.Mutex // of made, p and done
+	var mu sync.Mutex  // of made, p and done
+	var big sync.Mutex // held for a big pair
 	var wait sync.WaitGroup
 	done := 0
 	work := make(chan pair)
 	for range min(runtime.GOMAXPROCS(0), len(pairs)) {
 		wait.Go(func() {
 			for one := range work {
-				patch, reused, err := f.makeOne(ctx, one, shelf, good)
+				patch, reused, err := f.makeOne(ctx, one, shelf, &big, good)
 				if err != nil {
 					cancel(err)
 					continue
@@ -273,7 +278,7 @@ func (p *Published) count(patch godwit.Patch, reused bool) {
 }
 
 // makeOne finds or makes the patch for a pair; it is zero if it is not good.
-func (f Folder) makeOne(ctx context.Context, one pair, shelf shelf, good func(pair, int64) bool) (patch godwit.Patch, reused bool, err error) {
+func (f Folder) makeOne(ctx context.Context, one pair, shelf shelf, big *sync.Mutex, good func(pair, int64) bool) (patch godwit.Patch, reused bool, err error) {
 	if err := ctx.Err(); err != nil {
 		return patch, false, err
 	}
@@ -290,6 +295,10 @@ func (f Folder) makeOne(ctx context.Context, one pair, shelf shelf, good func(pa
 			patch = godwit.Patch{}
 		}
 		return patch, true, nil
+	}
+	if len(old)+len(body) > bigPair {
+		big.Lock()
+		defer big.Unlock()
 	}
 	b, _, err := diff.Make(ctx, old, body, diff.Options{Tier: one.tier})
 	if err != nil || !good(one, int64(len(b))) {
