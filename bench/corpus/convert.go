@@ -3,8 +3,10 @@ package corpus
 import (
 	"archive/zip"
 	"bytes"
+	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -20,6 +22,13 @@ func convert(step string, data []byte) ([]byte, error) {
 		return fromHex(data)
 	case "uf2":
 		return fromUF2(data)
+	case "base64":
+		var fields map[string]any
+		if err := json.Unmarshal(data, &fields); err != nil {
+			return nil, err
+		}
+		text, _ := fields[arg].(string)
+		return base64.StdEncoding.DecodeString(text)
 	case "xz", "gzip", "zstd":
 		cmd := exec.Command(kind, "-dc")
 		cmd.Stdin = bytes.NewReader(data)

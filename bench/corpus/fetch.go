@@ -104,6 +104,9 @@ func (s *Store) bring(p Pair, lock Lock) error {
 			return err
 		}
 	}
+	if lock.same(p) {
+		return errors.New("both versions are the same bytes")
+	}
 	return nil
 }
 
