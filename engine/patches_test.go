@@ -380,7 +380,9 @@ func TestStatusTellsOfPatches(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.put(web.PatchName(diff.Sum(broken)), bytes.ToUpper(broken))
+	name := web.PatchName(diff.Sum(broken))
+	broken[len(broken)/2] ^= 1
+	p.put(name, broken)
 	status := func() engine.Status {
 		t.Helper()
 		e, src, err := d.open()

@@ -62,6 +62,8 @@ func treeOf(t *testing.T, from, to map[string][]byte) []byte {
 // it, the files come one by one, and it is not asked for again.
 func TestTreePatch(t *testing.T) {
 	good := treeOf(t, oldTree, newTree)
+	damaged := bytes.Clone(good)
+	damaged[len(good)/2] ^= 0x55
 	memory := int64(delta.Small.Memory() + 6*treepatch.ContentMemory)
 	other := map[string][]byte{"a": content(5, 9000), "b": content(2, 4000)}
 	for _, c := range []struct {
@@ -75,8 +77,8 @@ func TestTreePatch(t *testing.T) {
 		{"takes more memory than it said", good, int64(delta.Small.Memory()), "", "more memory than the manifest"},
 		{"from other files", treeOf(t, other, newTree), memory, "", "made for another old content"},
 		{"to other files", treeOf(t, oldTree, map[string][]byte{"a": content(6, 500)}), memory, "", "files that the release does not have"},
-		{"damaged", append(good[:len(good)-1:len(good)-1], good[len(good)-1]^1), memory, "", "the patch is damaged"},
-		{"too short", good[:len(good)-1], memory, "", "the patch is damaged"},
+		{"damaged", damaged, memory, "", "the patch is damaged"},
+		{"too short", good[:len(good)/2], memory, "", "the patch is damaged"},
 		{"a patch for one file", makePatch(t, oldFile, newFile, delta.Small), memory, "", "no patch that this version"},
 		{"an old file is gone", good, memory, "b", "made for another old content"},
 	} {
