@@ -16,6 +16,8 @@ import (
 	"errors"
 	"hash"
 	"io"
+
+	"github.com/godwit-ota/godwit/delta/model"
 )
 
 // Output receives the new content. ReadAt gives what was written so far.
@@ -41,6 +43,7 @@ type Decoder struct {
 	mem   []byte
 	at    int64 // bytes written
 	sum   hash.Hash
+	walk  model.Walk // of a modelled patch
 }
 
 // NewDecoder reads the header of patch. mem is all the memory that decoding
@@ -66,26 +69,54 @@ func NewDecoder(mem []byte, patch io.Reader, old io.ReaderAt, oldSize int64, out
 		return nil, ErrWrongOld
 	}
 	d.sum.Reset()
+	d.begin()
 	return d, nil
+}
+
+// begin makes the model ready, if the patch has one.
+func (d *Decoder) begin() {
+	if d.h.Method != Modelled {
+		return
+	}
+	t := model.Task{
+		Tier: int(d.h.Tier), Old: d.old, OldSize: d.h.OldSize, NewSize: d.h.NewSize,
+		Slack: d.h.Slack, Block: d.h.Block, Recipe: d.h.Recipe,
+	}
+	if d.h.ReadBack {
+		t.Back = d.out
+	}
+	d.walk.Init(d.mem, t)
+	d.walk.Begin(d.patch, (*summed)(d))
+}
+
+// summed writes to the output of a decoder and to its sum.
+type summed Decoder
+
+func (d *summed) Write(p []byte) (int, error) {
+	n, err := d.out.Write(p)
+	d.sum.Write(p[:n])
+	return n, err
 }
 
 // Header is the patch's header.
 func (d *Decoder) Header() Header { return d.h }
 
-// Decode writes about n more bytes of the new content, all that is left if n is
+// Watch has w told of every bit that the model decodes.
+func (d *Decoder) Watch(w model.Watcher) { d.walk.Watch(w) }
+
+// Decode writes n more bytes of the new content, all that is left if n is
 // negative. It reports true once the whole content is written and its sum is
 // right; ErrDamaged when it is not.
 func (d *Decoder) Decode(n int64) (done bool, err error) {
 	if n < 0 || n > d.h.NewSize-d.at {
 		n = d.h.NewSize - d.at
 	}
-	var from io.Reader = d.patch
-	if d.h.Method == Same {
-		from = io.NewSectionReader(d.old, d.at, n)
-	}
-	m, err := io.CopyBuffer(struct{ io.Writer }{io.MultiWriter(d.out, d.sum)}, io.LimitReader(from, n), d.mem)
-	if d.at += m; err == nil && m < n {
-		err = io.ErrUnexpectedEOF
+	if d.h.Method == Modelled {
+		if err = d.walk.Decode(n); err == nil {
+			d.at += n
+		}
+	} else {
+		err = d.copy(n)
 	}
 	if err != nil || d.at < d.h.NewSize {
 		return false, err
@@ -94,6 +125,19 @@ func (d *Decoder) Decode(n int64) (done bool, err error) {
 		return false, ErrDamaged
 	}
 	return true, nil
+}
+
+// copy writes n bytes that are in the patch, or in the old content, as they are.
+func (d *Decoder) copy(n int64) error {
+	var from io.Reader = d.patch
+	if d.h.Method == Same {
+		from = io.NewSectionReader(d.old, d.at, n)
+	}
+	m, err := io.CopyBuffer(struct{ io.Writer }{(*summed)(d)}, io.LimitReader(from, n), d.mem)
+	if d.at += m; err == nil && m < n {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
 }
 
 // Apply turns old into new by patch, in mem. See NewDecoder and Decode for its

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"strconv"
+
+	"github.com/godwit-ota/godwit/delta/model"
 )
 
 // A Tier is how much memory a decoder may take, everything included that it is
@@ -85,10 +87,10 @@ func (m Method) String() string {
 // A Sum is the first bytes of the SHA-256 of a content. It finds out that a
 // patch belongs to another content, or that it was damaged; who has to know that
 // the result is what somebody vouched for holds it against a full digest.
-type Sum [8]byte
+type Sum [4]byte
 
 // SumOf is the Sum of what a SHA-256 hash gave.
-func SumOf(sha [sha256.Size]byte) Sum { return Sum(sha[:8]) }
+func SumOf(sha [sha256.Size]byte) Sum { return Sum(sha[:4]) }
 
 // A Header is what a patch says of itself. Format: docs/patch-format.md.
 type Header struct {
@@ -105,14 +107,15 @@ type Header struct {
 	// Block is 0 in other patches.
 	Slack, Block int64
 	// Recipe is what the model was told of the contents.
-	Recipe Recipe
+	Recipe model.Recipe
 }
 
 // Bounds of a header. Nothing is allocated for what it declares.
 const (
 	version   = 1
 	maxSize   = 1 << 40
-	maxHeader = 96 // bytes
+	maxRecipe = 200 // bytes
+	maxHeader = 255 // bytes
 )
 
 var magic = [2]byte{0xD9, 'G'}
@@ -120,24 +123,23 @@ var magic = [2]byte{0xD9, 'G'}
 const (
 	flagReadBack = 1 << iota
 	flagInPlace
-	flagsKnown = flagReadBack | flagInPlace
 )
 
 // Append writes the header.
-func (h Header) Append(b []byte) []byte {
-	b = append(b, magic[0], magic[1], version<<4|byte(h.Method)<<2|byte(h.Tier))
-	var flags byte
+func (h *Header) Append(b []byte) []byte {
+	kind := version<<6 | byte(h.Method)<<4 | byte(h.Tier)<<2
 	if h.ReadBack {
-		flags |= flagReadBack
+		kind |= flagReadBack
 	}
 	if h.Block > 0 {
-		flags |= flagInPlace
+		kind |= flagInPlace
 	}
-	b = append(b, flags)
+	b = append(b, magic[0], magic[1], kind)
 	b = appendVarint(b, uint64(h.OldSize))
 	b = append(b, h.OldSum[:]...)
 	if h.Method != Same {
-		b = appendVarint(b, uint64(h.NewSize))
+		d := h.NewSize - h.OldSize
+		b = appendVarint(b, uint64(d<<1^d>>63))
 		b = append(b, h.NewSum[:]...)
 	}
 	if h.Block > 0 {
@@ -145,7 +147,13 @@ func (h Header) Append(b []byte) []byte {
 		b = appendVarint(b, uint64(h.Block))
 	}
 	if h.Method == Modelled {
-		b = h.Recipe.append(b)
+		var mem [maxRecipe]byte
+		r := mem[:0]
+		if h.Recipe.N > 0 {
+			r = h.Recipe.Append(r)
+		}
+		b = appendVarint(b, uint64(len(r)))
+		b = append(b, r...)
 	}
 	return b
 }
@@ -158,35 +166,35 @@ var ErrNoPatch = errors.New("this is no patch that this version of Godwit knows"
 func ReadHeader(r io.Reader) (Header, error) {
 	f := field{r: r}
 	var h Header
-	m0, m1, kind, flags := f.byte(), f.byte(), f.byte(), f.byte()
-	if f.err == nil && (m0 != magic[0] || m1 != magic[1] || kind>>4 != version || flags&^flagsKnown != 0) {
+	m0, m1, kind := f.byte(), f.byte(), f.byte()
+	if f.err == nil && (m0 != magic[0] || m1 != magic[1] || kind>>6 != version) {
 		return h, ErrNoPatch
 	}
-	h.Method, h.Tier = Method(kind>>2&3), Tier(kind&3)
-	h.ReadBack = flags&flagReadBack != 0
+	h.Method, h.Tier = Method(kind>>4&3), Tier(kind>>2&3)
+	h.ReadBack = kind&flagReadBack != 0
 	h.OldSize = f.size()
 	f.bytes(h.OldSum[:])
 	h.NewSize, h.NewSum = h.OldSize, h.OldSum
 	if h.Method != Same {
-		h.NewSize = f.size()
+		d := int64(f.varint())
+		h.NewSize += int64(uint64(d)>>1) ^ -(d & 1)
 		f.bytes(h.NewSum[:])
+		if h.NewSize < 0 || h.NewSize > maxSize {
+			f.fail()
+		}
 	}
-	if flags&flagInPlace != 0 {
-		h.Slack, h.Block = f.size(), f.size()
-		if f.err == nil && h.Block == 0 {
-			return h, ErrNoPatch
+	if kind&flagInPlace != 0 {
+		if h.Slack, h.Block = f.size(), f.size(); h.Block == 0 {
+			f.fail()
 		}
 	}
 	if h.Method == Modelled {
-		h.Recipe.read(&f)
+		f.recipe(&h.Recipe)
 	}
-	if f.err != nil {
-		return h, f.err
+	if h.Method > Modelled && h.Method != Same || h.Tier.Memory() == 0 {
+		f.fail()
 	}
-	if h.Method > Same || h.Tier.Memory() == 0 {
-		return h, ErrNoPatch
-	}
-	return h, nil
+	return h, f.err
 }
 
 // A field reads the parts of a header one after the other; after the first error
@@ -215,6 +223,36 @@ func (f *field) byte() byte {
 	return f.one[0]
 }
 
+// fail ends reading with ErrNoPatch, unless something was wrong before.
+func (f *field) fail() {
+	if f.err == nil {
+		f.err = ErrNoPatch
+	}
+}
+
+// recipe reads a recipe, behind its length.
+func (f *field) recipe(r *model.Recipe) {
+	n := f.varint()
+	if n == 0 || f.err != nil {
+		return
+	}
+	if n > maxRecipe {
+		f.fail()
+		return
+	}
+	var mem [maxRecipe]byte
+	b := mem[:n]
+	f.bytes(b)
+	if f.err != nil {
+		return
+	}
+	if rest, err := r.Read(b); err != nil || len(rest) > 0 {
+		f.fail()
+	}
+}
+
+// varint reads a number, seven bits a byte, the lowest first, in as few bytes as
+// it takes.
 func (f *field) varint() uint64 {
 	var v uint64
 	for shift := 0; ; shift += 7 {
@@ -227,6 +265,10 @@ func (f *field) varint() uint64 {
 			return 0
 		}
 		v |= uint64(b&0x7f) << shift
+		if b == 0 && shift > 0 {
+			f.fail()
+			return 0
+		}
 		if b < 0x80 {
 			return v
 		}

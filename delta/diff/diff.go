@@ -6,11 +6,13 @@
 package diff
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"time"
 
 	"github.com/godwit-ota/godwit/delta"
+	"github.com/godwit-ota/godwit/delta/model"
 )
 
 // Options say what kind of patch to make. The zero value is good for devices
@@ -43,17 +45,31 @@ type Report struct {
 	Parts  []Part // what its parts cost; they add up to Size
 }
 
-// Make gives a patch that turns old into new. It never is much larger than new.
+// Make gives a patch that turns old into new. It is never much larger than new.
 func Make(ctx context.Context, old, new []byte, o Options) ([]byte, Report, error) {
 	if o.Tier == 0 {
 		o.Tier = delta.Small
 	}
-	h := delta.Header{Tier: o.Tier, OldSize: int64(len(old)), NewSize: int64(len(new)), OldSum: delta.SumOf(sha256.Sum256(old)), NewSum: delta.SumOf(sha256.Sum256(new))}
-	if h.OldSum == h.NewSum {
+	h := delta.Header{
+		Tier: o.Tier, OldSize: int64(len(old)), NewSize: int64(len(new)),
+		OldSum: delta.SumOf(sha256.Sum256(old)), NewSum: delta.SumOf(sha256.Sum256(new)),
+		Slack: o.Slack, Block: o.Block,
+	}
+	if bytes.Equal(old, new) && o.Block == 0 {
 		h.Method = delta.Same
 		b := h.Append(nil)
-		return b, Report{Header: h, Size: int64(len(b))}, nil
+		return b, Report{Header: h, Size: int64(len(b)), Parts: []Part{{"header", 1, float64(len(b))}}}, nil
 	}
-	b := append(h.Append(nil), new...)
-	return b, Report{Header: h, Size: int64(len(b))}, nil
+	best, err := newSearch(ctx, h, old, new, o).run()
+	if err != nil {
+		return nil, Report{}, err
+	}
+	r, err := Explain(best, old)
+	return best, r, err
+}
+
+// stored is a patch that holds new itself.
+func stored(h delta.Header, new []byte) []byte {
+	h.Method, h.ReadBack, h.Recipe = delta.Stored, false, model.Recipe{}
+	return append(h.Append(nil), new...)
 }

@@ -19,7 +19,7 @@ func records() []*record {
 	git := godwit.GitSHA1.New(3)
 	io.WriteString(git, "new")
 	return []*record{
-		{seq: 1, phase: reserving, patch: sum("patch"), new: godwit.MakeDigest(godwit.SHA256, d[:]), oldSize: 30000, newSize: 41000, oldSum: [8]byte{1, 2, 3}, kept: []byte("end")},
+		{seq: 1, phase: reserving, patch: sum("patch"), new: godwit.MakeDigest(godwit.SHA256, d[:]), oldSize: 30000, newSize: 41000, oldSum: [4]byte{1, 2, 3}, kept: []byte("end")},
 		{seq: 7, phase: moving, patch: sum("patch"), new: godwit.MakeDigest(godwit.GitSHA1, git.Sum(nil)), oldSize: 30000, newSize: 41000, moved: 8192, kept: []byte{}},
 		{seq: 1 << 40, phase: writing, patch: sum("patch"), new: godwit.MakeDigest(godwit.SHA256, d[:]), oldSize: 30000, newSize: 41000, moved: 0, kept: bytes.Repeat([]byte("model"), 500)},
 		{seq: 9, phase: done, patch: sum("patch"), new: godwit.MakeDigest(godwit.SHA256, d[:]), kept: []byte{}},

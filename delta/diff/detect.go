@@ -1,0 +1,317 @@
+package diff
+
+import (
+	"bytes"
+	"debug/elf"
+	"math/bits"
+
+	"github.com/godwit-ota/godwit/delta/address"
+	"github.com/godwit-ota/godwit/delta/model"
+)
+
+// Recipes gives what to try for contents, the most promising first.
+func Recipes(old, new []byte) []model.Recipe {
+	if len(old) < 512 || len(old) > 1<<31 || isText(old) {
+		return []model.Recipe{{}}
+	}
+	var a sections
+	if a.parse(old) {
+		var b sections
+		b.parse(new)
+		return []model.Recipe{a.recipe(&b, old), {}}
+	}
+	if r, ok := guess(old); ok {
+		return []model.Recipe{r, {}}
+	}
+	return []model.Recipe{{}}
+}
+
+// isText tells whether b has no zeros where it is looked at.
+func isText(b []byte) bool {
+	for i := 0; i < 64; i++ {
+		at := len(b) / 64 * i
+		if bytes.IndexByte(b[at:min(at+64, len(b))], 0) >= 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// sections are the parts of an ELF file that it is made of.
+type sections struct {
+	file *elf.File
+	list []*elf.Section
+	isa  address.ISA
+	big  bool
+}
+
+var machines = map[elf.Machine]address.ISA{
+	elf.EM_386: address.X86, elf.EM_X86_64: address.AMD64, elf.EM_AARCH64: address.ARM64, elf.EM_ARM: address.ARM,
+	elf.EM_RISCV: address.RISCV, elf.EM_MIPS: address.MIPS, elf.EM_PPC: address.PowerPC, elf.EM_PPC64: address.PowerPC,
+	elf.EM_XTENSA: address.Xtensa,
+}
+
+// parse takes the sections of an ELF file, or its segments where it has no
+// sections.
+func (s *sections) parse(b []byte) bool {
+	if len(b) < 64 || string(b[:4]) != "\x7fELF" {
+		return false
+	}
+	f, err := elf.NewFile(bytes.NewReader(b))
+	if err != nil {
+		return false
+	}
+	s.file, s.isa, s.big = f, machines[f.Machine], f.Data == elf.ELFDATA2MSB
+	s.list = f.Sections
+	if len(s.list) == 0 {
+		for _, p := range f.Progs {
+			if p.Type != elf.PT_LOAD {
+				continue
+			}
+			flags := elf.SHF_ALLOC
+			if p.Flags&elf.PF_X != 0 {
+				flags |= elf.SHF_EXECINSTR
+			}
+			s.list = append(s.list, &elf.Section{SectionHeader: elf.SectionHeader{
+				Name: p.Flags.String(), Type: elf.SHT_PROGBITS, Flags: flags,
+				Addr: p.Vaddr, Offset: p.Off, Size: p.Filesz, FileSize: p.Filesz,
+			}})
+		}
+	}
+	return true
+}
+
+func (s *sections) recipe(t *sections, old []byte) model.Recipe {
+	var r model.Recipe
+	size := uint64(len(old))
+	top, last := uint64(0), uint64(0)
+	var g model.Range // being gathered
+	flush := func() {
+		if g.End != 0 && r.N < model.MaxRanges {
+			r.Add(g)
+		}
+	}
+	for _, c := range s.list {
+		if c.Flags&elf.SHF_ALLOC != 0 && c.Flags&elf.SHF_TLS == 0 {
+			top = max(top, c.Addr+c.Size)
+		}
+		if c.Type == elf.SHT_NOBITS || c.Type == elf.SHT_NULL || c.FileSize == 0 || c.Offset > size || c.FileSize > size-c.Offset {
+			continue
+		}
+		n := model.Range{Big: s.big, Words: true}
+		if c.Flags&elf.SHF_ALLOC != 0 {
+			n.Old = uint32(c.Addr - c.Offset)
+			n.New = n.Old
+			if t.file != nil {
+				for _, d := range t.list {
+					if d.Name == c.Name && d.Type == c.Type {
+						n.New = uint32(d.Addr - d.Offset)
+						break
+					}
+				}
+			}
+		} else if c.Type != elf.SHT_SYMTAB {
+			continue
+		}
+		if c.Flags&elf.SHF_EXECINSTR != 0 {
+			n.ISA = s.isa
+			if s.isa == address.ARM && !isARM(old[c.Offset:c.Offset+c.FileSize]) {
+				n.ISA = address.Thumb
+			}
+			n.Words = s.isa == address.ARM || s.isa == address.Xtensa
+		}
+		if c.Offset < uint64(g.End) {
+			continue
+		}
+		n.End = uint32(c.Offset + c.FileSize)
+		like := g
+		like.End = n.End
+		switch {
+		case g.End != 0 && like == n && c.Offset-uint64(g.End) < 4096:
+			g.End = n.End // one range
+		case g.End != 0 && g.Old == n.Old && c.FileSize < 64:
+			// Too small to be told.
+		default:
+			if gap := c.Offset - uint64(g.End); gap > 4096 {
+				flush()
+				g = model.Range{Old: g.Old, New: g.Old}
+			}
+			if g.End != 0 || c.Offset > 4096 {
+				g.End = uint32(c.Offset)
+				flush()
+			}
+			g = n
+		}
+		if c.Flags&elf.SHF_ALLOC != 0 {
+			last = max(last, c.Addr+c.FileSize)
+		}
+	}
+	flush()
+	if top > last {
+		r.Extra = uint32(top - last)
+	}
+	return r
+}
+
+// isARM tells A32 from T32: most instructions of the former have the condition
+// "always".
+func isARM(c []byte) bool {
+	n := 0
+	for i := 3; i < len(c); i += 4 {
+		if c[i]>>4 == 14 {
+			n++
+		}
+	}
+	return n*8 > len(c)
+}
+
+// guess finds the instruction set and the addresses of an image that does not
+// tell.
+func guess(old []byte) (model.Recipe, bool) {
+	isa, big := guessISA(old)
+	base, found := guessBase(old, big)
+	if isa == address.None && !found {
+		return model.Recipe{}, false
+	}
+	var r model.Recipe
+	r.Add(model.Range{End: uint32(len(old)), ISA: isa, Words: true, Big: big, Old: base, New: base})
+	if isa == address.Thumb {
+		r.Other = model.Span{Lo: 0x20000000, Size: 1 << 18}
+	}
+	return r, true
+}
+
+func word32(b []byte) uint32 {
+	return uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 | uint32(b[3])<<24
+}
+
+// guessISA finds the instruction set by which the calls in the image often lead
+// to the same place.
+func guessISA(old []byte) (isa address.ISA, big bool) {
+	const sample = 1 << 18
+	from := max(0, len(old)/2-sample)
+	b := old[from:min(len(old), from+2*sample)]
+	most := len(b) / 400
+	seen := make([]uint16, 1<<16)
+	for s := address.ARM; s <= address.PowerPC; s++ {
+		for be := range 2 {
+			if be == 1 && s != address.MIPS && s != address.PowerPC || s == address.X86 {
+				continue
+			}
+			clear(seen)
+			again, top := 0, uint16(0)
+			for i := 4; i+4 <= len(b); i += int(s.Step()) {
+				v, pc := word32(b[i:]), uint32(from+i)
+				if be == 1 {
+					v = bits.ReverseBytes32(v)
+				}
+				f := address.Rel32
+				if s == address.AMD64 {
+					if b[i-1] != 0xe8 {
+						continue
+					}
+				} else if f = address.Classify(s, v); !isCall(f) {
+					continue
+				}
+				t := address.Target(f, v, pc)
+				if t-pc+64 < 128 || f != address.MIPSJump && t >= uint32(len(old)) {
+					continue
+				}
+				h := t * 0x9E3779B1 >> 16
+				if seen[h] > 0 {
+					again++
+				}
+				seen[h]++
+				top = max(top, seen[h])
+			}
+			// What leads to one place only may be padding.
+			if n := again - int(top); n > most {
+				most, isa, big = n, s, be == 1
+			}
+		}
+	}
+	return isa, big
+}
+
+func isCall(f address.Form) bool {
+	switch f {
+	case address.ARMBranch, address.ThumbBL, address.A64Branch, address.RISCVJump, address.MIPSJump, address.XtCall, address.PPCBranch:
+		return true
+	}
+	return false
+}
+
+// guessBase finds the address of the first byte: the one with which the most
+// words point to where a string begins.
+func guessBase(old []byte, big bool) (base uint32, found bool) {
+	size := uint32(len(old))
+	starts := make([]bool, size)
+	for i := 1; i+4 <= len(old); i++ {
+		starts[i] = old[i-1] == 0 && graphic(old[i]) && graphic(old[i+1]) && graphic(old[i+2]) && graphic(old[i+3])
+	}
+	// Words by the 64 KB that they are in.
+	count := map[uint32]int{}
+	var words []uint32
+	for i := 0; i+4 <= len(old); i += 4 {
+		v := word32(old[i:])
+		if big {
+			v = bits.ReverseBytes32(v)
+		}
+		if v >= 4096 && v < 0xfffff000 {
+			words = append(words, v)
+			count[v>>16]++
+		}
+	}
+	if len(words) == 0 {
+		return 0, false
+	}
+	type page struct {
+		hi uint32
+		n  int
+	}
+	var dense [8]page // the densest
+	for hi, n := range count {
+		p := page{hi, n}
+		for i := range dense {
+			if p.n > dense[i].n || p.n == dense[i].n && p.hi < dense[i].hi {
+				p, dense[i] = dense[i], p
+			}
+		}
+	}
+	tried := map[uint32]bool{}
+	most := 16
+	for _, p := range dense {
+		if p.n < 16 {
+			continue
+		}
+		var near []uint32
+		span := size>>16 + 2
+		for _, v := range words {
+			if v>>16-p.hi+span <= 2*span {
+				near = append(near, v)
+			}
+		}
+		step := len(near)/2000 + 1
+		for d := -int64(span); d <= 0; d++ {
+			for low := uint32(0); low < 1<<16; low += 1 << 11 {
+				b := (p.hi+uint32(d))<<16 | low
+				if tried[b] {
+					continue
+				}
+				tried[b] = true
+				n := 0
+				for i := 0; i < len(near); i += step {
+					if t := near[i] - b; t < size && starts[t] {
+						n++
+					}
+				}
+				if n*step > most {
+					base, most, found = b, n*step, true
+				}
+			}
+		}
+	}
+	return base, found
+}
+
+func graphic(c byte) bool { return c >= 32 && c < 127 }

@@ -1,0 +1,242 @@
+package diff
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/godwit-ota/godwit/delta"
+	"github.com/godwit-ota/godwit/delta/model"
+)
+
+// A search tries ways through the source and recipes, and keeps the smallest
+// patch.
+type search struct {
+	ctx      context.Context
+	old, new []byte
+	header   delta.Header
+	o        Options
+	end      time.Time // when no more is tried
+	back     bool
+
+	mu   sync.Mutex
+	best []byte
+	way  []model.Jump // of best
+	err  error
+
+	done, total int64
+}
+
+// Weights for the aligner, the most promising first.
+var tastes = []struct{ literal, jump int32 }{{112, 40}, {84, 32}, {136, 64}, {100, 16}, {128, 24}, {72, 48}}
+
+// Contents above these sizes are too much work for as much care as others.
+const (
+	large = 6 << 20  // one taste, if no more time is given
+	huge  = 16 << 20 // no sources in the new content, fewer lanes
+)
+
+func newSearch(ctx context.Context, h delta.Header, old, new []byte, o Options) *search {
+	s := &search{ctx: ctx, old: old, new: new, header: h, o: o}
+	budget := o.Budget
+	if budget <= 0 {
+		// A megabyte takes about a second for each taste and recipe.
+		budget = 3*time.Second + time.Duration(len(new))*5*time.Microsecond
+	}
+	s.end = time.Now().Add(budget)
+	s.back = !o.NoReadBack && len(new) < huge
+	return s
+}
+
+func (s *search) late() bool { return s.ctx.Err() != nil || time.Now().After(s.end) }
+
+// worked tells how much of the work is done.
+func (s *search) worked(n int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.done += n
+	if s.o.Progress != nil {
+		s.o.Progress(min(s.done, s.total), s.total)
+	}
+}
+
+func (s *search) run() ([]byte, error) {
+	s.best = stored(s.header, s.new)
+	if len(s.new) == 0 {
+		return s.best, nil
+	}
+	recipes := Recipes(s.old, s.new)
+	n := int64(len(s.new))
+	s.total = n * int64(1+len(recipes))
+	jumps, err := s.align(0)
+	if err != nil {
+		return nil, err
+	}
+	// Which recipe is the best one hardly depends on the way.
+	recipe := recipes[0]
+	var wait sync.WaitGroup
+	sizes := make([]int, len(recipes))
+	for i := range recipes {
+		wait.Go(func() { sizes[i] = s.try(jumps, recipes[i]) })
+		if i%2 == 1 {
+			wait.Wait()
+		}
+	}
+	wait.Wait()
+	for i, size := range sizes {
+		if size < sizes[0] {
+			recipe, sizes[0] = recipes[i], size
+		}
+	}
+	more := len(tastes)
+	if len(s.new) > large && s.o.Budget == 0 {
+		more = 1
+	}
+	if more > 1 && !s.late() {
+		s.total += 2 * n * int64(more-1)
+		next := 1
+		for range 2 {
+			wait.Go(func() {
+				for !s.late() {
+					s.mu.Lock()
+					k := next
+					next++
+					s.mu.Unlock()
+					if k >= more {
+						return
+					}
+					if jumps, err := s.align(k); err == nil {
+						s.try(jumps, recipe)
+					}
+				}
+			})
+		}
+		wait.Wait()
+	}
+	if err := s.ctx.Err(); err != nil {
+		return nil, err
+	}
+	if s.err != nil {
+		return nil, s.err
+	}
+	s.polish(recipe)
+	if s.o.Progress != nil {
+		s.o.Progress(s.total, s.total)
+	}
+	return s.best, s.check()
+}
+
+// align finds a way through the source by the k-th taste.
+func (s *search) align(k int) ([]model.Jump, error) {
+	last := 0
+	a := &aligner{
+		old: s.old, new: s.new, back: s.back, slack: s.o.Slack, block: s.o.Block,
+		literal: tastes[k].literal, jump: tastes[k].jump, lanes: 16,
+		progress: func(done int) {
+			s.worked(int64(done - last))
+			last = done
+		},
+	}
+	if len(s.new) >= huge {
+		a.lanes = 4
+	}
+	return a.jumps(s.ctx)
+}
+
+// try codes the content by a way and a recipe, keeps the patch if it is the
+// smallest one, and gives its size.
+func (s *search) try(jumps []model.Jump, recipe model.Recipe) int {
+	const chunk = 1 << 16
+	h := s.header
+	h.Method, h.Recipe = delta.Modelled, recipe
+	for _, j := range jumps {
+		h.ReadBack = h.ReadBack || j.Source >= h.OldSize
+	}
+	patch := h.Append(nil)
+	w := coding(h, s.old, s.new)
+	w.Encode(s.new, jumps, nil)
+	for at := int64(0); at < h.NewSize; at += chunk {
+		w.EncodeTo(at + chunk)
+		s.worked(min(chunk, h.NewSize-at))
+		s.mu.Lock()
+		hopeless := len(patch)+w.Length() > len(s.best)
+		s.mu.Unlock()
+		if hopeless || s.ctx.Err() != nil {
+			s.worked(h.NewSize - min(at+chunk, h.NewSize))
+			return 1 << 60
+		}
+	}
+	patch = append(patch, w.Code()...)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := w.Err(); err != nil {
+		s.err = err
+	}
+	if len(patch) < len(s.best) {
+		s.best, s.way = patch, jumps
+	}
+	return len(patch)
+}
+
+// coding is a walk that can code new.
+func coding(h delta.Header, old, new []byte) *model.Walk {
+	t := model.Task{
+		Tier: int(h.Tier), Old: bytes.NewReader(old), OldSize: h.OldSize, NewSize: h.NewSize,
+		Slack: h.Slack, Block: h.Block, Recipe: h.Recipe,
+	}
+	if h.ReadBack {
+		t.Back = bytes.NewReader(new)
+	}
+	w := &model.Walk{}
+	w.Init(make([]byte, model.Memory(int(h.Tier))), t)
+	return w
+}
+
+// polish leaves out jumps of a small patch as long as that makes it smaller.
+func (s *search) polish(recipe model.Recipe) {
+	const small, most = 16 << 10, 128 << 10
+	if len(s.best) > small || len(s.new) > most {
+		return
+	}
+	for won := true; won && !s.late(); {
+		won = false
+		for k := 0; k < len(s.way) && !s.late(); k++ {
+			for n := 1; n <= 2 && k+n <= len(s.way); n++ {
+				fewer := append(append([]model.Jump{}, s.way[:k]...), s.way[k+n:]...)
+				before := len(s.best)
+				if s.try(fewer, recipe); len(s.best) < before {
+					won = true
+				}
+			}
+		}
+	}
+}
+
+// check applies the patch.
+func (s *search) check() error {
+	if s.o.Block > 0 {
+		return nil // see Options.Block
+	}
+	var out page
+	mem := make([]byte, s.header.Tier.Memory())
+	err := delta.Apply(mem, bytes.NewReader(s.best), bytes.NewReader(s.old), int64(len(s.old)), &out)
+	if err == nil && !bytes.Equal(out.b, s.new) {
+		err = delta.ErrDamaged
+	}
+	if err != nil {
+		return errors.Join(errors.New("the patch that was made does not give the new content"), err)
+	}
+	return nil
+}
+
+// page holds what is written.
+type page struct{ b []byte }
+
+func (p *page) Write(b []byte) (int, error) {
+	p.b = append(p.b, b...)
+	return len(b), nil
+}
+
+func (p *page) ReadAt(b []byte, off int64) (int, error) { return bytes.NewReader(p.b).ReadAt(b, off) }

@@ -1,0 +1,67 @@
+package model
+
+import _ "embed"
+
+// What ordinary pairs of contents look like: the slots, the weights and the
+// fixed probabilities that coding begins with. delta/train writes the files. The
+// largest tier begins with the slots of the middle one, each spread over several.
+var (
+	//go:embed priors-6k.bin
+	priors6k string
+	//go:embed priors-64k.bin
+	priors64k string
+)
+
+// FixedPlaces is how many fixed probabilities a tier has.
+func FixedPlaces(tier int) int {
+	if tier == 1 {
+		return 12 << 10
+	}
+	return 48 << 10
+}
+
+// PriorSize is how long the file of a tier, 1 or 2, is: slots, weights, fixed
+// probabilities, in the form that the memory has them in.
+func PriorSize(tier int) int {
+	return 2*layouts[tier].slots() + 2*layouts[tier].weights() + FixedPlaces(tier)
+}
+
+// learned sets w to what is known from the start.
+func (w *Walk) learned() {
+	if w.Tier == 1 {
+		w.Learned(priors6k)
+	} else {
+		w.Learned(priors64k)
+	}
+}
+
+// Learned sets w to priors, of the size that PriorSize says; to knowing nothing
+// where they are of another.
+func (w *Walk) Learned(priors string) {
+	t := min(w.Tier, 2)
+	if len(priors) != PriorSize(t) {
+		w.fixed = string(make([]byte, FixedPlaces(t)))
+		for i := 0; i < len(w.slots); i += 2 {
+			w.slots[i], w.slots[i+1] = fresh&255, fresh>>8
+		}
+		for i := 0; i < len(w.weights); i += 2 {
+			const third = one * 3 / 10
+			w.weights[i], w.weights[i+1] = third&255, third>>8
+		}
+		return
+	}
+	l, from := &layouts[w.Tier], &layouts[t]
+	spread := func(to []byte, slots string) {
+		n, m := uint64(len(to)/2), uint64(len(slots)/2)
+		for i := range n {
+			j := 2 * (i * m / n)
+			to[2*i], to[2*i+1] = slots[j], slots[j+1]
+		}
+	}
+	spread(w.slots[:2*l.shared], priors[:2*from.shared])
+	spread(w.slots[2*l.shared:2*l.pool], priors[2*from.shared:2*from.pool])
+	copy(w.slots[2*l.pool:], priors[2*from.pool:])
+	priors = priors[2*from.slots():]
+	copy(w.weights, priors)
+	w.fixed = priors[2*from.weights():]
+}

@@ -1,0 +1,37 @@
+package model
+
+import _ "embed"
+
+// Two tables of 4,096 16-bit numbers, the low byte first: stretch of 12-bit
+// probabilities, and squash of -2048..2047. delta/train writes the file.
+//
+//go:embed tables.bin
+var tables string
+
+const squashAt = 2 * 4096
+
+// stretch is 256 ln(p/(1-p)) of p in 4096ths, between -2047 and 2047.
+func stretch(p uint32) int32 {
+	t := tables[2*(p&4095):][:2]
+	return int32(int16(uint16(t[0]) | uint16(t[1])<<8))
+}
+
+// squash is the probability, in 65536ths, whose stretch is x; between 16 and
+// 65520.
+func squash(x int32) uint32 {
+	t := tables[squashAt+2*uint32((x+2048)&4095):][:2]
+	return uint32(t[0]) | uint32(t[1])<<8
+}
+
+// A slot is a 12-bit probability that the bit is 1 above a 4-bit count of what
+// it has seen. By the count: how far it moves towards a bit, in 65536ths; how
+// probable it is, in 256ths, that the count grows; how much its word weighs, in
+// 256ths.
+var (
+	rates = [16]int32{43690, 26214, 18724, 14563, 11915, 10082, 8192, 6553, 5041, 3855, 2978, 2184, 1560, 1092, 728, 504}
+	grow  = [16]uint32{256, 256, 256, 256, 256, 170, 128, 85, 64, 51, 32, 21, 14, 8, 6, 0}
+	conf  = [16]int32{0, 115, 166, 192, 209, 225, 235, 243, 250, 256, 256, 256, 261, 263, 266, 268}
+)
+
+// fresh is a slot that has seen nothing.
+const fresh = 2048 << 4
