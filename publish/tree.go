@@ -153,6 +153,9 @@ func Resolve(ctx context.Context, repo, rev string) (Revision, error) {
 	}
 	out, err := r.git(ctx, "rev-parse", "--verify", "--end-of-options", rev+"^{commit}")
 	if err != nil {
+		if godwit.CodeOf(err) == godwit.CodeUsage {
+			err = usage("there is no revision "+strconv.Quote(rev)+" in the repository", "check its name; `git fetch --tags` brings those that the clone lacks")
+		}
 		return r, err
 	}
 	r.Commit = out

@@ -26,7 +26,7 @@ const (
 // patching are the flags of the command delta.
 type patching struct {
 	out, tier, memory string
-	manifest          string
+	manifest, old     string
 	within            bool
 	slack, block      string
 	sha256            string
@@ -42,7 +42,7 @@ type patching struct {
 // deltaFlags says which actions a flag is for.
 var deltaFlags = map[string]string{
 	"out": "make apply", "tier": "make", "budget": "make bench", "memory": "apply", "manifest": "apply info",
-	"in-place": "make apply", "slack": "make", "block": "make", "sha256": "apply",
+	"in-place": "make apply", "slack": "make", "block": "make", "sha256": "apply", "old": "info",
 	"git": "make", "repo": "make", "include": "make", "min-size": "make", "min-saving": "make",
 }
 
@@ -57,7 +57,7 @@ func (c *command) deltaVerb() verb {
 			"make --git OLD NEW makes one for each file that differs between two revisions of a repository and is worth it, into a folder, by default " + patchFolder + ". A patch is named by the SHA-256 of the old content and that of the new one; a summary with all sizes is beside them.\n\n" +
 			"apply OLD PATCH makes the new file or folder. The old content is checked before, the new one while it is written; when something is wrong nothing is written.\n\n" +
 			"With --in-place a file is turned within itself, for devices without room for two of it. A power cut may come at any time, and the same command goes on afterwards; but in between the file is neither the old one nor the new one. Keep OLD" + journalSuffix + " and the patch until it is done.\n\n" +
-			"info PATCH says what a patch is for and what it needs. bench OLD NEW makes and applies patches of all tiers, for any number of pairs, and says how large they are and how fast it went.",
+			"info PATCH says what a patch is for and what it needs, and with --old what it consists of. bench OLD NEW makes and applies patches of all tiers, for any number of pairs, and says how large they are and how fast it went.",
 		examples: []string{
 			"godwit delta make app-1.0 app-1.1 -o app.patch --tier 6k", "godwit delta apply app-1.0 app.patch -o app-1.1",
 			"godwit delta make --git v1.0.0 v1.1.0 --include 'lib/' -o patches", "godwit delta info app.patch", "godwit delta bench app-1.0 app-1.1",
@@ -78,6 +78,7 @@ func (c *command) deltaVerb() verb {
 			f.StringVar(&o.slack, "slack", "64k", "`SIZE`; of make --in-place: how much longer the file may get meanwhile; more makes smaller patches")
 			f.StringVar(&o.block, "block", "4k", "`SIZE`; of make --in-place: how much is written between two points from which it can go on")
 			f.StringVar(&o.sha256, "sha256", "", "`HEX`; of apply --in-place: of the new file (default: found out in memory before)")
+			f.StringVar(&o.old, "old", "", "`FILE`; of info: the old file or folder, to say what the parts of the patch cost")
 			given = func() (names []string) {
 				f.Visit(func(f *pflag.Flag) { names = append(names, f.Name) })
 				return names
