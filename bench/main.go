@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,10 +29,21 @@ func main() {
 	var (
 		godwit = flag.String("godwit", "../bin/godwit", "the program to measure")
 		out    = flag.String("out", "../out/bench", "folder for repositories and devices, on a real disk")
-		only   = flag.String("only", "bytes,memory,speed,signature,size", "what to measure")
+		only   = flag.String("only", "bytes,memory,speed,signature,size,patches", "what to measure")
+		p      = patchFlags()
 	)
 	flag.Parse()
-	if err := bench(os.Stdout, *godwit, *out, strings.Split(*only, ",")); err != nil {
+	what := strings.Split(*only, ",")
+	withPatches := slices.Contains(what, "patches")
+	what = slices.DeleteFunc(what, func(part string) bool { return part == "patches" })
+	var err error
+	if len(what) > 0 {
+		err = bench(os.Stdout, *godwit, *out, what)
+	}
+	if withPatches && err == nil {
+		err = p.run(os.Stdout, *godwit)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -92,7 +104,7 @@ func bench(w io.Writer, godwit, out string, what []string) error {
 	for _, part := range what {
 		measure, ok := map[string]func() error{"bytes": b.bytes, "memory": b.memory, "speed": b.speed, "signature": b.signature, "size": b.size}[part]
 		if !ok {
-			return fmt.Errorf("-only %s: there is bytes, memory, speed, signature, size", part)
+			return fmt.Errorf("-only %s: there is bytes, memory, speed, signature, size, patches", part)
 		}
 		if err := measure(); err != nil {
 			return fmt.Errorf("%s: %w", part, err)

@@ -42,26 +42,34 @@ func runMeasured(args []string) int {
 }
 
 // measure runs a command on a device and says what it cost.
-func (d *device) measure(c command) (s sample, err error) {
+func (d *device) measure(c command) (sample, error) {
+	in0, out0 := d.host.Traffic()
+	requests0 := d.host.Requests()
+	s, err := measureCommand(c.dir, append(gitEnv(), c.env...), c.args)
+	if err != nil {
+		return s, err
+	}
+	in1, out1 := d.host.Traffic()
+	s.In, s.Out, s.Requests = in1-in0, out1-out0, d.host.Requests()-requests0
+	return s, nil
+}
+
+// measureCommand runs a command by way of the small process.
+func measureCommand(dir string, env, args []string) (s sample, err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return s, err
 	}
-	cmd := exec.Command(self, append([]string{measured}, c.args...)...)
-	cmd.Dir = c.dir
-	cmd.Env = append(gitEnv(), c.env...)
+	cmd := exec.Command(self, append([]string{measured}, args...)...)
+	cmd.Dir, cmd.Env = dir, env
 	var out, complaint bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &complaint
-	in0, out0 := d.host.Traffic()
-	requests0 := d.host.Requests()
 	if err := cmd.Run(); err != nil {
-		return s, fmt.Errorf("%q: %w\n%s", c.args, err, &complaint)
+		return s, fmt.Errorf("%q: %w\n%s", args, err, &complaint)
 	}
 	if err := json.Unmarshal(out.Bytes(), &s); err != nil {
 		return s, fmt.Errorf("%q: %w", out.String(), err)
 	}
-	in1, out1 := d.host.Traffic()
-	s.In, s.Out, s.Requests = in1-in0, out1-out0, d.host.Requests()-requests0
 	return s, nil
 }
 

@@ -126,7 +126,7 @@ func (s *Store) lay(i Item, path string) error {
 		}
 		return os.WriteFile(path, data, 0o644)
 	}
-	files, err := s.files(i)
+	files, err := s.Files(i)
 	if err != nil {
 		return err
 	}
@@ -166,8 +166,8 @@ func (s *Store) lay(i Item, path string) error {
 	return nil
 }
 
-// files gives the regular files of a package.
-func (s *Store) files(i Item) (map[string][]byte, error) {
+// Files gives the regular files of a package.
+func (s *Store) Files(i Item) (map[string][]byte, error) {
 	key := i.Kind + " " + i.Package + " " + i.Version
 	if f, ok := s.open[key]; ok {
 		return f, nil

@@ -93,17 +93,19 @@ var suites = []struct {
 const keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 // An apt is apt-get with its own state, so that this machine's stays as it is.
-type apt struct{ env []string }
+type apt struct {
+	env []string
+	err error // why there is none; told for each package, and tried once
+}
 
 func (s *Store) deb(i Item) (map[string][]byte, error) {
 	dir := filepath.Join(s.Dir, "packages", "deb", strings.ReplaceAll(i.Package, ":", "_")+"="+strings.ReplaceAll(i.Version, ":", "%"))
 	file, err := only(dir, func() error {
 		if s.apt == nil {
-			a, err := newApt(filepath.Join(s.Dir, "apt"))
-			if err != nil {
-				return err
-			}
-			s.apt = a
+			s.apt = newApt(filepath.Join(s.Dir, "apt"))
+		}
+		if s.apt.err != nil {
+			return s.apt.err
 		}
 		return command(dir, s.apt.env, "apt-get", "download", "-q", i.Package+"="+i.Version)
 	})
@@ -118,10 +120,16 @@ func (s *Store) deb(i Item) (map[string][]byte, error) {
 }
 
 // newApt sets one up and brings its lists up to date.
-func newApt(dir string) (*apt, error) {
+func newApt(dir string) *apt {
+	a := &apt{env: []string{"APT_CONFIG=" + filepath.Join(dir, "apt.conf")}}
+	a.err = a.setUp(dir)
+	return a
+}
+
+func (a *apt) setUp(dir string) error {
 	out, err := output("", nil, "apt-get", "indextargets", "--format", "$(RELEASE) $(REPO_URI)", "Created-By: Packages")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	var main, security string
 	for line := range strings.Lines(string(out)) {
@@ -135,11 +143,11 @@ func newApt(dir string) (*apt, error) {
 		}
 	}
 	if main == "" || security == "" {
-		return nil, errors.New("apt-get is not set up with Debian and its security updates")
+		return errors.New("apt-get is not set up with Debian and its security updates")
 	}
 	for _, sub := range []string{"state/lists/partial", "cache/archives/partial"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	var sources strings.Builder
@@ -163,13 +171,12 @@ APT::Architectures { "amd64"; "arm64"; "armhf"; "riscv64"; };
 `, dir)
 	for name, text := range map[string]string{"sources.list": sources.String(), "apt.conf": config, "status": ""} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	a := &apt{env: []string{"APT_CONFIG=" + filepath.Join(dir, "apt.conf")}}
 	// Lists that fail to come leave their packages unknown, which is told then.
 	if err := command("", a.env, "apt-get", "update", "-q"); err != nil && !strings.Contains(err.Error(), "index files failed") {
-		return nil, err
+		return err
 	}
-	return a, nil
+	return nil
 }
