@@ -46,7 +46,7 @@ const (
 	A64Near    // B.cond, CBZ, CBNZ, LDR (literal)
 	A64Adr     // ADR
 	RISCVJump  // JAL
-	RISCVShort // C.J, C.JAL
+	RISCVShort // C.J
 	MIPSJump   // J, JAL
 	XtCall     // CALL0 to CALL12
 	XtJump     // J

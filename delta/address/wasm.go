@@ -50,10 +50,11 @@ func leb(v uint32) uint32 {
 	return x
 }
 
-// lebPut is v with the number x, if that has as many bytes.
+// lebPut is v with the number x, if that has as many bytes: signed numbers are of
+// one more where the seventh bit of the last one would be taken for the sign.
 func lebPut(v, x uint32) uint32 {
 	n := uint(lebLen(v))
-	if n == 0 || x>>(7*n) != 0 || n > 1 && x>>(7*n-7) == 0 {
+	if n == 0 || x>>(7*n) != 0 || n > 1 && x>>(7*n-8) == 0 {
 		return v
 	}
 	y := v
