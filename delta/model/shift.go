@@ -10,8 +10,6 @@ type shiftMap struct {
 	hand int
 }
 
-func newShiftMap(size int) shiftMap { return shiftMap{} }
-
 func (m *shiftMap) key(i int) uint32 { return le32(m.mem[8*i : 8*i+4]) }
 func (m *shiftMap) val(i int) uint32 { return le32(m.mem[8*i+4 : 8*i+8]) }
 
@@ -62,7 +60,7 @@ func (m *shiftMap) shift(t uint32) (s, other uint32, sure uint32) {
 		if other == s {
 			return s, s, 2
 		}
-		if m.key(i+1)-t < (t-at)>>2 {
+		if m.key(i+1)-t < (t-at)>>3 {
 			return other, s, 1
 		}
 	}
