@@ -68,7 +68,7 @@ func (r *record) append(b []byte, slot int64) []byte {
 	for _, v := range []uint64{r.seq, uint64(r.oldSize), uint64(r.newSize), uint64(r.moved)} {
 		b = binary.LittleEndian.AppendUint64(b, v)
 	}
-	b = append(b, r.oldSum[:]...)
+	b = append(append(b, r.oldSum[:]...), 0, 0, 0, 0)
 	b = append(b, r.patch[:]...)
 	var sum [sha256.Size]byte
 	copy(sum[:], r.new.Sum())
@@ -99,7 +99,7 @@ func parseRecord(b []byte, slot int64) *record {
 		return nil
 	}
 	number := func(at int) int64 { return int64(binary.LittleEndian.Uint64(b[at:])) }
-	r := &record{phase: b[3], seq: uint64(number(8)), oldSize: number(16), newSize: number(24), moved: number(32), oldSum: delta.Sum(b[40:48]), patch: [sha256.Size]byte(b[48:80]), kept: b[recordHead:end]}
+	r := &record{phase: b[3], seq: uint64(number(8)), oldSize: number(16), newSize: number(24), moved: number(32), oldSum: delta.Sum(b[40:44]), patch: [sha256.Size]byte(b[48:80]), kept: b[recordHead:end]}
 	a := godwit.Algorithm(b[112])
 	if a.Size() == 0 || r.phase < reserving || r.phase > done || r.oldSize < 0 || r.newSize < 0 || r.moved < 0 || r.moved > r.oldSize {
 		return nil

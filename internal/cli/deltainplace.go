@@ -53,6 +53,11 @@ func rehearsed(o diff.Options, patch, old, new []byte) error {
 
 // deltaTurn turns a file within itself.
 func (c *command) deltaTurn(ctx context.Context, o *patching, name, patchName string, patch *os.File, h delta.Header) error {
+	f, err := openFile(name)
+	if err != nil {
+		return err
+	}
+	f.Close()
 	info, err := patch.Stat()
 	if err != nil {
 		return godwit.Fail(godwit.CodeIO, err, patchName+" cannot be read", "")
