@@ -49,6 +49,7 @@ type run struct {
 	cache *cache
 	tmp   string
 	start time.Duration // what starting godwit takes
+	floor int64         // resident set of the one that measures: less cannot be told
 }
 
 // Run fetches the corpus, measures and prints Markdown.
@@ -82,6 +83,11 @@ func Run(w io.Writer, o Options) (err error) {
 		return err
 	}
 	defer os.RemoveAll(b.tmp)
+	least, err := b.Measure("true")
+	if err != nil {
+		return err
+	}
+	b.floor = least.RSS + least.RSS/20
 	var absent []string
 	b.peers, absent = peers(store)
 	b.head(pairs, absent, fetched)

@@ -29,13 +29,13 @@ func TestClassesAddUp(t *testing.T) {
 			godwit: map[string]result{"6k": {size: 500, apply: time.Second}}},
 	}
 	var out strings.Builder
-	b := &run{w: &out, Options: Options{Godwit: "godwit", Tiers: []string{"6k"}}, peers: []peer{{name: "bsdiff"}, {name: "zstd"}, {name: whole}}}
+	b := &run{w: &out, floor: 5e6, Options: Options{Godwit: "godwit", Tiers: []string{"6k"}}, peers: []peer{{name: "bsdiff"}, {name: "zstd"}, {name: whole}}}
 	b.classes(rows)
 	for _, want := range []string{
 		"| source | 2 | 300 | 40 | 50 | 10 | **15** | 0.375 (0.500) |",
 		"| image | 1 | 1000000 | 1000 | 2000 | 5 | **500** | 0.500 (0.500) |",
 		"| **all but images** | 2 | 300 | 40 | 50 | 10 | **15** | 0.375 (0.500) |",
-		"| source | 6.0 | 7.0 | 1.0 | 4.0 |",
+		"| source | 6.0 | 7.0 | < 5.0 | < 5.0 |",
 		"| source | 100.0 | 0.0 |",
 	} {
 		if !strings.Contains(out.String(), want+"\n") {

@@ -117,10 +117,10 @@ func (b *run) costs(rows []row, names, tiers []string) {
 			t := sum(some)
 			fmt.Fprintf(b.w, "| %s |", class)
 			for _, name := range names {
-				fmt.Fprintf(b.w, " %.1f |", float64(t.memory[name])/1e6)
+				fmt.Fprintf(b.w, " %s |", b.resident(t.memory[name]))
 			}
 			for _, tier := range tiers {
-				fmt.Fprintf(b.w, " %.1f |", float64(t.godwit[tier].rss)/1e6)
+				fmt.Fprintf(b.w, " %s |", b.resident(t.godwit[tier].rss))
 			}
 			fmt.Fprintln(b.w)
 		}
@@ -144,6 +144,14 @@ func (b *run) costs(rows []row, names, tiers []string) {
 			fmt.Fprintln(b.w)
 		}
 	}
+}
+
+// resident words a resident set in MB.
+func (b *run) resident(n int64) string {
+	if n <= b.floor {
+		return fmt.Sprintf("< %.1f", float64(b.floor)/1e6)
+	}
+	return fmt.Sprintf("%.1f", float64(n)/1e6)
 }
 
 // each prints a row for each pair.
