@@ -7,6 +7,8 @@ import (
 	"errors"
 	"hash/crc32"
 	"io"
+
+	"github.com/godwit-ota/godwit/delta/model"
 )
 
 // ErrCheckpoint says that something is no checkpoint, or that of another version
@@ -33,14 +35,20 @@ func (d *Decoder) Checkpoint(b []byte) []byte {
 	b = binary.LittleEndian.AppendUint64(b, uint64(d.at))
 	b = binary.LittleEndian.AppendUint64(b, uint64(d.consumed()))
 	b, _ = d.sum.(encoding.BinaryAppender).AppendBinary(b) // which never fails
+	if d.h.Method == Modelled {
+		b = d.walk.Save(b)
+	}
 	return binary.LittleEndian.AppendUint32(b, crc32.ChecksumIEEE(b[start:]))
 }
 
 // consumed is how many bytes of the patch were decoded.
 func (d *Decoder) consumed() int64 {
 	n := int64(len(d.h.Append(nil)))
-	if d.h.Method == Stored {
+	switch d.h.Method {
+	case Stored:
 		n += d.at
+	case Modelled:
+		n += d.walk.Used()
 	}
 	return n
 }
@@ -53,8 +61,8 @@ func CheckpointPosition(b []byte) (written, consumed int64, err error) {
 	return written, consumed, err
 }
 
-// openCheckpoint checks a checkpoint; rest is what follows the state of the sum.
-func openCheckpoint(b []byte) (h Header, written, consumed int64, sha []byte, err error) {
+// openCheckpoint checks a checkpoint; state is that of the sum and of the model.
+func openCheckpoint(b []byte) (h Header, written, consumed int64, state []byte, err error) {
 	fail := func() (Header, int64, int64, []byte, error) { return Header{}, 0, 0, nil, ErrCheckpoint }
 	if len(b) < 8 || b[0] != checkpointMagic[0] || b[1] != checkpointMagic[1] || b[2] != checkpointVersion ||
 		crc32.ChecksumIEEE(b[:len(b)-4]) != binary.LittleEndian.Uint32(b[len(b)-4:]) {
@@ -62,7 +70,7 @@ func openCheckpoint(b []byte) (h Header, written, consumed int64, sha []byte, er
 	}
 	head := int(b[3])
 	b = b[4 : len(b)-4]
-	if len(b) != head+16+shaState {
+	if len(b) < head+16+shaState {
 		return fail()
 	}
 	r := window{b[:head]}
@@ -72,7 +80,7 @@ func openCheckpoint(b []byte) (h Header, written, consumed int64, sha []byte, er
 	}
 	written = int64(binary.LittleEndian.Uint64(b[head:]))
 	consumed = int64(binary.LittleEndian.Uint64(b[head+8:]))
-	if written < 0 || written > h.NewSize || consumed < int64(head) {
+	if h.Method != Modelled && len(b) != head+16+shaState || written < 0 || written > h.NewSize || consumed < int64(head) {
 		return fail()
 	}
 	return h, written, consumed, b[head+16:], nil
@@ -97,7 +105,7 @@ func (w *window) Read(p []byte) (int, error) {
 // of the new content is, at the end, over what was written before and after.
 // Errors are ErrCheckpoint, ErrMemory and ErrWrongOld, the latter only by oldSize.
 func Resume(mem, checkpoint []byte, patch io.Reader, old io.ReaderAt, oldSize int64, out Output) (*Decoder, error) {
-	h, written, _, sha, err := openCheckpoint(checkpoint)
+	h, written, _, state, err := openCheckpoint(checkpoint)
 	if err != nil {
 		return nil, err
 	}
@@ -108,8 +116,16 @@ func Resume(mem, checkpoint []byte, patch io.Reader, old io.ReaderAt, oldSize in
 		return nil, ErrWrongOld
 	}
 	d := &Decoder{h: h, patch: patch, old: old, out: out, mem: mem[:h.Tier.Memory()], at: written, sum: sha256.New()}
-	if sum, ok := d.sum.(encoding.BinaryUnmarshaler); !ok || sum.UnmarshalBinary(sha) != nil {
+	if sum, ok := d.sum.(encoding.BinaryUnmarshaler); !ok || sum.UnmarshalBinary(state[:shaState]) != nil {
 		return nil, ErrCheckpoint
+	}
+	d.begin()
+	if h.Method == Modelled {
+		if err := d.walk.Load(state[shaState:]); err == model.ErrState {
+			return nil, ErrCheckpoint
+		} else if err != nil {
+			return nil, err
+		}
 	}
 	return d, nil
 }

@@ -80,7 +80,7 @@ func (d *Decoder) begin() {
 	}
 	t := model.Task{
 		Tier: int(d.h.Tier), Old: d.old, OldSize: d.h.OldSize, NewSize: d.h.NewSize,
-		Slack: d.h.Slack, Block: d.h.Block, Recipe: d.h.Recipe,
+		Slack: d.h.Slack, Block: d.h.Block, Code: d.h.Code, Recipe: &d.h.Recipe,
 	}
 	if d.h.ReadBack {
 		t.Back = d.out

@@ -106,7 +106,9 @@ type Header struct {
 	// while a block of Block bytes is written only what lies behind it is read.
 	// Block is 0 in other patches.
 	Slack, Block int64
-	// Recipe is what the model was told of the contents.
+	// Code is set where the contents are programs, or like them, and Recipe is then
+	// what is known of the addresses in the old one.
+	Code   bool
 	Recipe model.Recipe
 }
 
@@ -149,7 +151,7 @@ func (h *Header) Append(b []byte) []byte {
 	if h.Method == Modelled {
 		var mem [maxRecipe]byte
 		r := mem[:0]
-		if h.Recipe.N > 0 {
+		if h.Code {
 			r = h.Recipe.Append(r)
 		}
 		b = appendVarint(b, uint64(len(r)))
@@ -189,7 +191,7 @@ func ReadHeader(r io.Reader) (Header, error) {
 		}
 	}
 	if h.Method == Modelled {
-		f.recipe(&h.Recipe)
+		f.recipe(&h)
 	}
 	if h.Method > Modelled && h.Method != Same || h.Tier.Memory() == 0 {
 		f.fail()
@@ -230,8 +232,8 @@ func (f *field) fail() {
 	}
 }
 
-// recipe reads a recipe, behind its length.
-func (f *field) recipe(r *model.Recipe) {
+// recipe reads a recipe, behind its length, which is 0 for texts.
+func (f *field) recipe(h *Header) {
 	n := f.varint()
 	if n == 0 || f.err != nil {
 		return
@@ -246,7 +248,8 @@ func (f *field) recipe(r *model.Recipe) {
 	if f.err != nil {
 		return
 	}
-	if rest, err := r.Read(b); err != nil || len(rest) > 0 {
+	h.Code = true
+	if rest, err := h.Recipe.Read(b); err != nil || len(rest) > 0 {
 		f.fail()
 	}
 }

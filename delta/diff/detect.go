@@ -2,28 +2,40 @@ package diff
 
 import (
 	"bytes"
+	"cmp"
 	"debug/elf"
+	"encoding/binary"
 	"math/bits"
+	"slices"
 
 	"github.com/godwit-ota/godwit/delta/address"
 	"github.com/godwit-ota/godwit/delta/model"
 )
 
-// Recipes gives what to try for contents, the most promising first.
-func Recipes(old, new []byte) []model.Recipe {
-	if len(old) < 512 || len(old) > 1<<31 || isText(old) {
-		return []model.Recipe{{}}
+// A Guess is what contents may be: texts, or programs with addresses in them.
+type Guess struct {
+	Code   bool
+	Recipe model.Recipe
+}
+
+// Guesses gives what to try for contents, the most promising first.
+func Guesses(old, new []byte) []Guess {
+	if len(old) < 512 || int64(len(old)) > 1<<31 || isText(old) {
+		return []Guess{{}}
 	}
 	var a sections
 	if a.parse(old) {
 		var b sections
 		b.parse(new)
-		return []model.Recipe{a.recipe(&b, old), {}}
+		return []Guess{{true, a.recipe(&b, old)}, {Code: true}}
+	}
+	if r, ok := wasm(old, new); ok {
+		return []Guess{{true, r}, {Code: true}}
 	}
 	if r, ok := guess(old); ok {
-		return []model.Recipe{r, {}}
+		return []Guess{{true, r}, {Code: true}, {}}
 	}
-	return []model.Recipe{{}}
+	return []Guess{{Code: true}, {}}
 }
 
 // isText tells whether b has no zeros where it is looked at.
@@ -62,7 +74,7 @@ func (s *sections) parse(b []byte) bool {
 		return false
 	}
 	s.file, s.isa, s.big = f, machines[f.Machine], f.Data == elf.ELFDATA2MSB
-	s.list = f.Sections
+	s.list = slices.Clone(f.Sections)
 	if len(s.list) == 0 {
 		for _, p := range f.Progs {
 			if p.Type != elf.PT_LOAD {
@@ -78,6 +90,7 @@ func (s *sections) parse(b []byte) bool {
 			}})
 		}
 	}
+	slices.SortStableFunc(s.list, func(a, b *elf.Section) int { return cmp.Compare(a.Offset, b.Offset) })
 	return true
 }
 
@@ -92,14 +105,14 @@ func (s *sections) recipe(t *sections, old []byte) model.Recipe {
 		}
 	}
 	for _, c := range s.list {
-		if c.Flags&elf.SHF_ALLOC != 0 && c.Flags&elf.SHF_TLS == 0 {
+		if c.Flags&elf.SHF_ALLOC != 0 && c.Flags&elf.SHF_TLS == 0 && s.file.Type != elf.ET_REL {
 			top = max(top, c.Addr+c.Size)
 		}
 		if c.Type == elf.SHT_NOBITS || c.Type == elf.SHT_NULL || c.FileSize == 0 || c.Offset > size || c.FileSize > size-c.Offset {
 			continue
 		}
 		n := model.Range{Big: s.big, Words: true}
-		if c.Flags&elf.SHF_ALLOC != 0 {
+		if c.Flags&elf.SHF_ALLOC != 0 && s.file.Type != elf.ET_REL {
 			n.Old = uint32(c.Addr - c.Offset)
 			n.New = n.Old
 			if t.file != nil {
@@ -110,7 +123,7 @@ func (s *sections) recipe(t *sections, old []byte) model.Recipe {
 					}
 				}
 			}
-		} else if c.Type != elf.SHT_SYMTAB {
+		} else if c.Flags&elf.SHF_ALLOC == 0 && c.Type != elf.SHT_SYMTAB && c.Type != elf.SHT_RELA && c.Type != elf.SHT_REL && c.Name != ".BTF" {
 			continue
 		}
 		if c.Flags&elf.SHF_EXECINSTR != 0 {
@@ -142,7 +155,7 @@ func (s *sections) recipe(t *sections, old []byte) model.Recipe {
 			}
 			g = n
 		}
-		if c.Flags&elf.SHF_ALLOC != 0 {
+		if c.Flags&elf.SHF_ALLOC != 0 && s.file.Type != elf.ET_REL {
 			last = max(last, c.Addr+c.FileSize)
 		}
 	}
@@ -315,3 +328,73 @@ func guessBase(old []byte, big bool) (base uint32, found bool) {
 }
 
 func graphic(c byte) bool { return c >= 32 && c < 127 }
+
+// wasm finds the code and data of a WebAssembly module (Core Specification,
+// 5.5).
+func wasm(old, new []byte) (r model.Recipe, ok bool) {
+	if string(old[:8]) != "\x00asm\x01\x00\x00\x00" {
+		return r, false
+	}
+	_, newBase := wasmData(new)
+	at := 8
+	for at < len(old) && r.N < model.MaxRanges-1 {
+		id := old[at]
+		size, n := binary.Uvarint(old[at+1:])
+		if n <= 0 || size > uint64(len(old)-at-1-n) {
+			break
+		}
+		from := at + 1 + n
+		at = from + int(size)
+		if size == 0 || id != 10 && id != 11 {
+			continue
+		}
+		if r.N > 0 && from-int(r.Ranges[r.N-1].End) < 16 {
+			r.Ranges[r.N-1].End = uint32(from)
+		} else {
+			r.Add(model.Range{End: uint32(from)})
+		}
+		g := model.Range{End: uint32(at)}
+		if id == 10 {
+			g.ISA = address.Wasm
+		} else {
+			g.Words = true
+			_, g.Old = wasmData(old)
+			g.New = newBase
+		}
+		r.Add(g)
+	}
+	return r, r.N > 0
+}
+
+// wasmData finds where in a module the data begins, and the address of that less
+// where it is.
+func wasmData(b []byte) (at int, base uint32) {
+	for at = 8; at < len(b); {
+		id := b[at]
+		size, n := binary.Uvarint(b[at+1:])
+		if n <= 0 || size > uint64(len(b)-at-1-n) {
+			break
+		}
+		at += 1 + n
+		if id != 11 {
+			at += int(size)
+			continue
+		}
+		s := b[at : at+int(size)]
+		if _, n = binary.Uvarint(s); n <= 0 || len(s) < n+3 || s[n] != 0 || s[n+1] != 0x41 {
+			break
+		}
+		s = s[n+2:]
+		v, n := binary.Uvarint(s) // of an address, which is not negative
+		if n <= 0 || len(s) < n+2 || s[n] != 0x0b {
+			break
+		}
+		s = s[n+1:]
+		if _, n = binary.Uvarint(s); n <= 0 {
+			break
+		}
+		at += int(size) - len(s) + n
+		return at, uint32(v) - uint32(at)
+	}
+	return 0, 0
+}

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/godwit-ota/godwit/delta"
-	"github.com/godwit-ota/godwit/delta/model"
 )
 
 // Options say what kind of patch to make. The zero value is good for devices
@@ -70,6 +69,6 @@ func Make(ctx context.Context, old, new []byte, o Options) ([]byte, Report, erro
 
 // stored is a patch that holds new itself.
 func stored(h delta.Header, new []byte) []byte {
-	h.Method, h.ReadBack, h.Recipe = delta.Stored, false, model.Recipe{}
+	h.Method = delta.Stored
 	return append(h.Append(nil), new...)
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"math"
 	"sync"
 	"time"
 
@@ -11,7 +12,7 @@ import (
 	"github.com/godwit-ota/godwit/delta/model"
 )
 
-// A search tries ways through the source and recipes, and keeps the smallest
+// A search tries ways through the source and guesses of what the contents are, and keeps the smallest
 // patch.
 type search struct {
 	ctx      context.Context
@@ -42,7 +43,7 @@ func newSearch(ctx context.Context, h delta.Header, old, new []byte, o Options) 
 	s := &search{ctx: ctx, old: old, new: new, header: h, o: o}
 	budget := o.Budget
 	if budget <= 0 {
-		// A megabyte takes about a second for each taste and recipe.
+		// A megabyte takes about a second for each taste and guess.
 		budget = 3*time.Second + time.Duration(len(new))*5*time.Microsecond
 	}
 	s.end = time.Now().Add(budget)
@@ -67,19 +68,19 @@ func (s *search) run() ([]byte, error) {
 	if len(s.new) == 0 {
 		return s.best, nil
 	}
-	recipes := Recipes(s.old, s.new)
+	guesses := Guesses(s.old, s.new)
 	n := int64(len(s.new))
-	s.total = n * int64(1+len(recipes))
+	s.total = n * int64(1+len(guesses))
 	jumps, err := s.align(0)
 	if err != nil {
 		return nil, err
 	}
-	// Which recipe is the best one hardly depends on the way.
-	recipe := recipes[0]
+	// Which guess is the best one hardly depends on the way.
+	guess := guesses[0]
 	var wait sync.WaitGroup
-	sizes := make([]int, len(recipes))
-	for i := range recipes {
-		wait.Go(func() { sizes[i] = s.try(jumps, recipes[i]) })
+	sizes := make([]int, len(guesses))
+	for i := range guesses {
+		wait.Go(func() { sizes[i] = s.try(jumps, guesses[i]) })
 		if i%2 == 1 {
 			wait.Wait()
 		}
@@ -87,7 +88,7 @@ func (s *search) run() ([]byte, error) {
 	wait.Wait()
 	for i, size := range sizes {
 		if size < sizes[0] {
-			recipe, sizes[0] = recipes[i], size
+			guess, sizes[0] = guesses[i], size
 		}
 	}
 	more := len(tastes)
@@ -108,7 +109,7 @@ func (s *search) run() ([]byte, error) {
 						return
 					}
 					if jumps, err := s.align(k); err == nil {
-						s.try(jumps, recipe)
+						s.try(jumps, guess)
 					}
 				}
 			})
@@ -121,7 +122,7 @@ func (s *search) run() ([]byte, error) {
 	if s.err != nil {
 		return nil, s.err
 	}
-	s.polish(recipe)
+	s.polish(guess)
 	if s.o.Progress != nil {
 		s.o.Progress(s.total, s.total)
 	}
@@ -145,12 +146,12 @@ func (s *search) align(k int) ([]model.Jump, error) {
 	return a.jumps(s.ctx)
 }
 
-// try codes the content by a way and a recipe, keeps the patch if it is the
+// try codes the content by a way and a guess, keeps the patch if it is the
 // smallest one, and gives its size.
-func (s *search) try(jumps []model.Jump, recipe model.Recipe) int {
+func (s *search) try(jumps []model.Jump, guess Guess) int {
 	const chunk = 1 << 16
 	h := s.header
-	h.Method, h.Recipe = delta.Modelled, recipe
+	h.Method, h.Code, h.Recipe = delta.Modelled, guess.Code, guess.Recipe
 	for _, j := range jumps {
 		h.ReadBack = h.ReadBack || j.Source >= h.OldSize
 	}
@@ -165,10 +166,10 @@ func (s *search) try(jumps []model.Jump, recipe model.Recipe) int {
 		s.mu.Unlock()
 		if hopeless || s.ctx.Err() != nil {
 			s.worked(h.NewSize - min(at+chunk, h.NewSize))
-			return 1 << 60
+			return math.MaxInt
 		}
 	}
-	patch = append(patch, w.Code()...)
+	patch = append(patch, w.Finish()...)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := w.Err(); err != nil {
@@ -184,7 +185,7 @@ func (s *search) try(jumps []model.Jump, recipe model.Recipe) int {
 func coding(h delta.Header, old, new []byte) *model.Walk {
 	t := model.Task{
 		Tier: int(h.Tier), Old: bytes.NewReader(old), OldSize: h.OldSize, NewSize: h.NewSize,
-		Slack: h.Slack, Block: h.Block, Recipe: h.Recipe,
+		Slack: h.Slack, Block: h.Block, Code: h.Code, Recipe: &h.Recipe,
 	}
 	if h.ReadBack {
 		t.Back = bytes.NewReader(new)
@@ -195,7 +196,7 @@ func coding(h delta.Header, old, new []byte) *model.Walk {
 }
 
 // polish leaves out jumps of a small patch as long as that makes it smaller.
-func (s *search) polish(recipe model.Recipe) {
+func (s *search) polish(guess Guess) {
 	const small, most = 16 << 10, 128 << 10
 	if len(s.best) > small || len(s.new) > most {
 		return
@@ -206,7 +207,7 @@ func (s *search) polish(recipe model.Recipe) {
 			for n := 1; n <= 2 && k+n <= len(s.way); n++ {
 				fewer := append(append([]model.Jump{}, s.way[:k]...), s.way[k+n:]...)
 				before := len(s.best)
-				if s.try(fewer, recipe); len(s.best) < before {
+				if s.try(fewer, guess); len(s.best) < before {
 					won = true
 				}
 			}
@@ -240,3 +241,14 @@ func (p *page) Write(b []byte) (int, error) {
 }
 
 func (p *page) ReadAt(b []byte, off int64) (int, error) { return bytes.NewReader(p.b).ReadAt(b, off) }
+
+// Way is a good way through the source and the best guess of what old is, for
+// those who want to code by themselves.
+func Way(ctx context.Context, old, new []byte) ([]model.Jump, Guess) {
+	s := newSearch(ctx, delta.Header{}, old, new, Options{})
+	jumps, err := s.align(0)
+	if err != nil {
+		return nil, Guess{}
+	}
+	return jumps, Guesses(old, new)[0]
+}

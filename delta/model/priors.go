@@ -2,22 +2,27 @@ package model
 
 import _ "embed"
 
-// What ordinary pairs of contents look like: the slots, the weights and the
-// fixed probabilities that coding begins with. delta/train writes the files. The
-// largest tier begins with the slots of the middle one, each spread over several.
+// What ordinary pairs of contents look like, of texts and of programs: the slots,
+// the weights and the fixed probabilities that coding begins with. delta/train
+// writes the files. The largest tier begins with the slots of the middle one, each
+// spread over several.
 var (
-	//go:embed priors-6k.bin
-	priors6k string
-	//go:embed priors-64k.bin
-	priors64k string
+	//go:embed text-6k.bin
+	text6k string
+	//go:embed text-64k.bin
+	text64k string
+	//go:embed code-6k.bin
+	code6k string
+	//go:embed code-64k.bin
+	code64k string
 )
 
 // FixedPlaces is how many fixed probabilities a tier has.
 func FixedPlaces(tier int) int {
 	if tier == 1 {
-		return 12 << 10
+		return 8 << 10
 	}
-	return 48 << 10
+	return 32 << 10
 }
 
 // PriorSize is how long the file of a tier, 1 or 2, is: slots, weights, fixed
@@ -26,13 +31,30 @@ func PriorSize(tier int) int {
 	return 2*layouts[tier].slots() + 2*layouts[tier].weights() + FixedPlaces(tier)
 }
 
+// PriorFile is the name of the file of priors of a tier, 1 or 2.
+func PriorFile(tier int, code bool) string {
+	name := "text"
+	if code {
+		name = "code"
+	}
+	if tier == 1 {
+		return name + "-6k.bin"
+	}
+	return name + "-64k.bin"
+}
+
 // learned sets w to what is known from the start.
 func (w *Walk) learned() {
-	if w.Tier == 1 {
-		w.Learned(priors6k)
-	} else {
-		w.Learned(priors64k)
+	priors := text64k
+	switch {
+	case w.Tier == 1 && w.Code:
+		priors = code6k
+	case w.Tier == 1:
+		priors = text6k
+	case w.Code:
+		priors = code64k
 	}
+	w.Learned(priors)
 }
 
 // Learned sets w to priors, of the size that PriorSize says; to knowing nothing
@@ -65,3 +87,9 @@ func (w *Walk) Learned(priors string) {
 	copy(w.weights, priors)
 	w.fixed = priors[2*from.weights():]
 }
+
+// Slots is how many slots a tier has.
+func Slots(tier int) int { return layouts[tier].slots() }
+
+// Weights is the part of the memory that has the weights.
+func (w *Walk) Weights() []byte { return w.weights }

@@ -44,7 +44,7 @@ const maxCand = 4
 // A move is what became of a word.
 type move struct{ old, change uint32 }
 
-const histLen = 32
+const histLen = 16
 
 // A half is the High half of an address whose Low one is awaited, or with ARM's
 // MOVW and MOVT the other way around.
@@ -101,7 +101,7 @@ type refs struct {
 	jumpShift uint32
 }
 
-func (s *refs) init(tier int) {
+func (s *refs) init() {
 	for g := range s.est {
 		s.est[g] = [byNumber]uint8{60, 120, 160, 220, 30, 90, 30, 60, 60, 60, 60, 30, 100, 60}
 	}
@@ -109,7 +109,7 @@ func (s *refs) init(tier int) {
 
 // readRecipe tells what is known of the old content.
 func (w *Walk) readRecipe() {
-	r := &w.Recipe
+	r := w.Recipe
 	w.refs.spans = r.spans()
 	w.refs.slack = w.refs.spans[0].Size >> 3
 	// An image that begins at address 0 is one that runs anywhere: its code has

@@ -38,8 +38,9 @@ type Task struct {
 	Old              io.ReaderAt // the old content
 	Back             io.ReaderAt // what was written of the new one; nil if that is not read
 	OldSize, NewSize int64
-	Slack, Block     int64 // in place: see delta.Header
-	Recipe           Recipe
+	Slack, Block     int64   // in place: see delta.Header
+	Code             bool    // the contents are programs, or like them
+	Recipe           *Recipe // what is known of addresses in the old content; may be nil
 }
 
 // A Walk is the state of coding one content. What is in its memory and its
@@ -84,11 +85,13 @@ type Walk struct {
 	jumps []Jump
 }
 
+var noRecipe Recipe
+
 // layout is where things are in the memory of each tier, in bytes.
 var layouts = [4]layout{
-	1: {pool: 1200, shared: 560, hits: 4, literals: 9, window: 160, in: 48, out: 64, shifts: 64},
-	2: {pool: 19500, shared: 8800, hits: 7, literals: 12, window: 1024, in: 512, out: 1024, shifts: 1000, hist: 13},
-	3: {pool: 400000, shared: 100000, hits: 7, literals: 12, window: 16384, in: 4096, out: 8192, shifts: 8000, hist: 15},
+	1: {pool: 1040, shared: 490, hits: 4, literals: 9, window: 160, in: 48, out: 64, shifts: 64},
+	2: {pool: 19000, shared: 8600, hits: 7, literals: 12, window: 1024, in: 512, out: 1024, shifts: 1000, hist: 13},
+	3: {pool: 445000, shared: 110000, hits: 7, literals: 12, window: 16384, in: 4096, out: 8192, shifts: 8000, hist: 15},
 }
 
 type layout struct {
@@ -121,6 +124,9 @@ func (w *Walk) Init(mem []byte, t Task) {
 		return b
 	}
 	*w = Walk{Task: t}
+	if w.Recipe == nil {
+		w.Recipe = &noRecipe
+	}
 	w.hits, w.literals = l.hits, l.literals
 	w.shared, w.pool = uint32(l.shared), uint32(l.pool)
 	w.slots = take(2 * l.slots())
@@ -131,7 +137,7 @@ func (w *Walk) Init(mem []byte, t Task) {
 		w.match.init(take(1<<l.hist), take(2<<(l.hist-2)))
 	}
 	w.rnd = 1
-	w.refs.init(t.Tier)
+	w.refs.init()
 	w.refs.code.mem, w.refs.code.used = shifts, used
 	w.readRecipe()
 	w.learned()
@@ -165,6 +171,9 @@ func (w *Walk) Begin(in io.Reader, sink io.Writer) {
 // Watch has watch told of every bit.
 func (w *Walk) Watch(watch Watcher) { w.watch = watch }
 
+// Used is how many bytes of the code were taken.
+func (w *Walk) Used() int64 { return w.used }
+
 // At is how many bytes of the new content are coded.
 func (w *Walk) At() int64 { return w.at }
 
@@ -180,8 +189,8 @@ func (w *Walk) EncodeTo(end int64) {
 	w.walk(min(end, w.NewSize))
 }
 
-// Code is the code, after all of the content is coded.
-func (w *Walk) Code() []byte { return w.finish() }
+// Finish gives the code, after all of the content is coded.
+func (w *Walk) Finish() []byte { return w.finish() }
 
 // Length is how long the code is as yet, in bytes.
 func (w *Walk) Length() int { return len(w.done) }

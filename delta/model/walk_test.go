@@ -14,7 +14,7 @@ func roundTrip(t *testing.T, tier int, old, new []byte, jumps []Jump) int {
 	w.Init(make([]byte, Memory(tier)), task)
 	w.Encode(new, jumps, nil)
 	w.EncodeTo(int64(len(new)))
-	code := bytes.Clone(w.Code())
+	code := bytes.Clone(w.Finish())
 	var out bytes.Buffer
 	task.Back = readerAt{&out}
 	var d Walk
