@@ -13,14 +13,14 @@ import (
 // cheaper to jump to than to go on with takes the place of others. What a byte
 // costs is a rough guess of what the model will say.
 type aligner struct {
-	old, new []byte
-	back     bool // sources may be in the new content
-	// limit is the first old byte that may be read while new[i] is made, in place.
-	slack, block int64
+	old, new     []byte
+	back         bool  // sources may be in the new content
+	slack, block int64 // in place: see delta.Header
 
-	literal  int32 // cost of a literal
-	jump     int32 // cost of a jump but for its distance
-	lanes    int   // followed at once
+	marks    []bool // old bytes that are cheap to miss: see operands
+	literal  int32  // cost of a literal
+	jump     int32  // cost of a jump but for its distance
+	lanes    int    // followed at once
 	progress func(done int)
 
 	long, short seeds
@@ -34,6 +34,9 @@ var (
 	hitCost  = [8]int32{12, 8, 6, 4, 3, 2, 1, 0}
 	missCost = [8]int32{8, 16, 32, 48, 64, 80, 96, 112}
 )
+
+// operandCost is what a miss in an operand costs, which does not end a run.
+const operandCost = 100
 
 func runClass(run int32) int { return min(7, bits.Len32(uint32(run))) }
 
@@ -203,6 +206,10 @@ func (a *aligner) step(lanes []lane, i int) {
 			l.cost += hitCost[c]
 			l.run++
 			l.miss0 = -1
+			continue
+		}
+		if a.marks != nil && q >= 0 && q < a.total && a.marks[q] {
+			l.cost += operandCost
 			continue
 		}
 		l.cost += missCost[c] + a.literal

@@ -21,6 +21,7 @@ type search struct {
 	o        Options
 	end      time.Time // when no more is tried
 	back     bool
+	marks    []bool // see operands
 
 	mu   sync.Mutex
 	best []byte
@@ -31,7 +32,10 @@ type search struct {
 }
 
 // Weights for the aligner, the most promising first.
-var tastes = []struct{ literal, jump int32 }{{112, 40}, {84, 32}, {136, 64}, {100, 16}, {128, 24}, {72, 48}}
+var tastes = []struct {
+	literal, jump int32
+	plain         bool // operands count like all bytes
+}{{112, 40, false}, {84, 32, true}, {136, 64, false}, {100, 16, true}, {128, 24, true}, {72, 48, false}}
 
 // Contents above these sizes are too much work for as much care as others.
 const (
@@ -71,6 +75,7 @@ func (s *search) run() ([]byte, error) {
 	guesses := Guesses(s.old, s.new)
 	n := int64(len(s.new))
 	s.total = n * int64(1+len(guesses))
+	s.marks = operands(s.old, &guesses[0].Recipe)
 	jumps, err := s.align(0)
 	if err != nil {
 		return nil, err
@@ -133,12 +138,15 @@ func (s *search) run() ([]byte, error) {
 func (s *search) align(k int) ([]model.Jump, error) {
 	last := 0
 	a := &aligner{
-		old: s.old, new: s.new, back: s.back, slack: s.o.Slack, block: s.o.Block,
+		old: s.old, new: s.new, back: s.back, slack: s.o.Slack, block: s.o.Block, marks: s.marks,
 		literal: tastes[k].literal, jump: tastes[k].jump, lanes: 16,
 		progress: func(done int) {
 			s.worked(int64(done - last))
 			last = done
 		},
+	}
+	if tastes[k].plain {
+		a.marks = nil
 	}
 	if len(s.new) >= huge {
 		a.lanes = 4
@@ -246,9 +254,11 @@ func (p *page) ReadAt(b []byte, off int64) (int, error) { return bytes.NewReader
 // those who want to code by themselves.
 func Way(ctx context.Context, old, new []byte) ([]model.Jump, Guess) {
 	s := newSearch(ctx, delta.Header{}, old, new, Options{})
+	guess := Guesses(old, new)[0]
+	s.marks = operands(old, &guess.Recipe)
 	jumps, err := s.align(0)
 	if err != nil {
-		return nil, Guess{}
+		return nil, guess
 	}
-	return jumps, Guesses(old, new)[0]
+	return jumps, guess
 }
