@@ -232,7 +232,7 @@ var Keys = []Key{
 		Doc:   "\"auto\": where they save at least 30 % of a file, and with metered wherever they save anything. \"always\": wherever they save anything. \"never\": files are fetched whole.",
 		field: func(c *Config) any { return &c.Patches.Use }},
 	{Section: "patches", Name: "memory", Example: `"64k"`, Choices: []string{"6k", "64k", "1m"},
-		Doc:   "How much memory applying a patch may take. Patches that take more are passed over. Default: \"1m\" on a device with more than 64 MB of memory, else \"64k\".",
+		Doc:   "How much memory applying a patch may take. Patches that take more are passed over. The table of a patch for the whole tree is beside that, and may take as much again: 72 bytes a file. Default: \"1m\" on a device with more than 64 MB of memory, else \"64k\".",
 		field: func(c *Config) any { return &c.Patches.Memory }},
 	{Section: "patches", Name: "metered", Example: `true`,
 		Doc:   "The link is slow, or costs by the byte.",

@@ -17,7 +17,10 @@ const (
 // Patching says which patches a device takes.
 type Patching struct {
 	Use    Use   // "" is Auto
-	Memory int64 // bytes that there are to apply one; 0 is none
+	// Memory is how many bytes there are to apply one; 0 is none. The table of a
+	// patch for the whole tree may take as many again: it grows with the number of
+	// files, and is no part of what a maker can choose.
+	Memory int64
 }
 
 // saving is the part of a content that a patch has to save in Auto, in percent:
@@ -74,7 +77,7 @@ func (p *Plan) choose() {
 	}
 	whole := p.FetchBytes + p.SavedBytes
 	for _, t := range p.in.Trees {
-		if t.From.Hex() == p.From && t.Memory <= p.in.Patching.Memory && t.Size < p.FetchBytes && p.in.saves(t.Size, whole) {
+		if t.From.Hex() == p.From && t.Memory <= 2*p.in.Patching.Memory && t.Size < p.FetchBytes && p.in.saves(t.Size, whole) {
 			p.Tree = t
 			p.PatchFiles, p.FetchBytes, p.SavedBytes = p.FetchFiles, t.Size, whole-t.Size
 		}

@@ -132,6 +132,8 @@ func TestChoiceOfTrees(t *testing.T) {
 		{"smaller than with patches for files", []godwit.Patch{tree(from, 1099, 65536)}, 100, plan.Rules{}, 1099},
 		{"from another release", []godwit.Patch{tree(digest("x"), 100, 65536)}, 0, plan.Rules{}, 0},
 		{"no memory", []godwit.Patch{tree(from, 100, 1<<20)}, 0, plan.Rules{}, 0},
+		{"memory for the table", []godwit.Patch{tree(from, 100, 2*65536)}, 0, plan.Rules{}, 100},
+		{"no memory for the table", []godwit.Patch{tree(from, 100, 2*65536+1)}, 0, plan.Rules{}, 0},
 		{"not all is for this device", []godwit.Patch{tree(from, 100, 65536)}, 0, plan.Rules{Ignore: []string{"c"}}, 0},
 	} {
 		in := input(map[string]string{"a": old}, map[string]string{"a": new, "b": new, "c": ""})

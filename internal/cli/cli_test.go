@@ -53,7 +53,6 @@ func TestScripts(t *testing.T) {
 			}
 			return nil
 		},
-		Condition: condition,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"host": host, "exits": exits, "field": field, "filter": filter,
 			"github": startGitHub, "publish": publish, "asked": asked, "limit": limit, "folder": folder,

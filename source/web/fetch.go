@@ -38,7 +38,7 @@ func (s *Source) Fetch(ctx context.Context, rel godwit.Described, want godwit.Li
 		f.total += e.Size
 	}
 	for _, p := range rel.Trees {
-		if done, err := f.tree(ctx, rel, p); err != nil {
+		if done, err := f.tree(ctx, rel, want, p); err != nil {
 			return err
 		} else if done {
 			break

@@ -14,18 +14,18 @@ import (
 // theTree is what a patch for a whole tree is for, in words.
 const theTree = "the whole tree"
 
-// tree brings all that is missing of rel by one patch. It is not done where the
-// files have to come one by one in its place; what the patch brought until then
-// stays.
-func (f *fetch) tree(ctx context.Context, rel godwit.Described, p godwit.Patch) (done bool, err error) {
+// tree brings what is wanted of rel by one patch. It is not done where the files
+// have to come one by one in its place; what the patch brought until then stays.
+func (f *fetch) tree(ctx context.Context, rel godwit.Described, want godwit.Listing, p godwit.Patch) (done bool, err error) {
 	if !f.s.usable(f.release, p) {
 		return false, nil
 	}
-	return f.bring(ctx, p, theTree, f.total, func(file vfs.File) (wrong, fault error) { return f.applyTree(ctx, file, rel, p) })
+	return f.bring(ctx, p, theTree, f.total, func(file vfs.File) (wrong, fault error) { return f.applyTree(ctx, file, rel, want, p) })
 }
 
-// applyTree is apply for a patch for the whole tree.
-func (f *fetch) applyTree(ctx context.Context, file vfs.File, rel godwit.Described, p godwit.Patch) (wrong, fault error) {
+// applyTree is apply for a patch for the whole tree. What the patch brings and
+// nobody wants is not staged, unless it is made of that.
+func (f *fetch) applyTree(ctx context.Context, file vfs.File, rel godwit.Described, want godwit.Listing, p godwit.Patch) (wrong, fault error) {
 	r := io.NewSectionReader(file, 0, p.Size)
 	t, err := tree.Read(r, int(min(p.Memory/tree.ContentMemory, tree.MaxContents)))
 	if err != nil {
@@ -41,11 +41,11 @@ func (f *fetch) applyTree(ctx context.Context, file vfs.File, rel godwit.Describ
 	if missing > 0 {
 		return delta.ErrWrongOld, nil
 	}
-	if missing, err = t.New.Find(rel.Listing); err != nil {
+	if missing, err = t.New.Find(want); err != nil {
 		return nil, err
 	}
-	if missing > 0 {
-		return errors.New("it makes files that the release does not have"), nil
+	if missing == len(t.New.Contents) {
+		return errors.New("it makes none of the files that are missing"), nil
 	}
 	into := &watched{Objects: f.into}
 	err = tree.Apply(ctx, f.s.memory(t.Tier.Memory()), r, t, into, tree.Options{})

@@ -63,7 +63,7 @@ func treeOf(t *testing.T, from, to map[string][]byte) []byte {
 func TestTreePatch(t *testing.T) {
 	good := treeOf(t, oldTree, newTree)
 	damaged := bytes.Clone(good)
-	damaged[len(good)/2] ^= 0x55
+	damaged[len(good)-8] ^= 0x55
 	memory := int64(delta.Small.Memory() + 6*treepatch.ContentMemory)
 	other := map[string][]byte{"a": content(5, 9000), "b": content(2, 4000)}
 	for _, c := range []struct {
@@ -76,7 +76,7 @@ func TestTreePatch(t *testing.T) {
 		{"works", good, memory, "", ""},
 		{"takes more memory than it said", good, int64(delta.Small.Memory()), "", "more memory than the manifest"},
 		{"from other files", treeOf(t, other, newTree), memory, "", "made for another old content"},
-		{"to other files", treeOf(t, oldTree, map[string][]byte{"a": content(6, 500)}), memory, "", "files that the release does not have"},
+		{"to other files", treeOf(t, oldTree, map[string][]byte{"a": content(6, 500)}), memory, "", "none of the files that are missing"},
 		{"damaged", damaged, memory, "", "the patch is damaged"},
 		{"too short", good[:len(good)/2], memory, "", "the patch is damaged"},
 		{"a patch for one file", makePatch(t, oldFile, newFile, delta.Small), memory, "", "no patch that this version"},
@@ -134,5 +134,34 @@ func TestTreePatch(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What the patch brings and this device does not want is not staged, and what it
+// does not bring comes as well.
+func TestTreePatchForSomeFiles(t *testing.T) {
+	patch := treeOf(t, oldTree, newTree)
+	p := patchOf(patch, []byte("the old manifest"), int64(delta.Small.Memory()+6*treepatch.ContentMemory))
+	extra := content(7, 700)
+	s := newShelf(t, map[string][]byte{web.PatchName(p.Sum): patch, web.FileName(digestOf(extra)): extra})
+	d := newWorld(t, web.Config{}, s)
+	for _, b := range oldTree {
+		d.device[digestOf(b)] = b
+	}
+	wanted := map[string][]byte{"c": newTree["c"], "d": extra}
+	rel := godwit.Described{Trees: []godwit.Patch{p}, Installed: listingOf(oldTree), Listing: listingOf(wanted)}
+	if err := d.fetch(rel); err != nil {
+		t.Fatal(err)
+	}
+	for path, b := range wanted {
+		if !bytes.Equal(d.device[digestOf(b)], b) {
+			t.Errorf("%s did not come", path)
+		}
+	}
+	if d.device.Has(digestOf(newTree["a"])) {
+		t.Error("what nobody wanted is there")
+	}
+	if got := d.src.Patched(); got.Applied != 1 || got.Failed != 0 {
+		t.Errorf("%+v", got)
 	}
 }
