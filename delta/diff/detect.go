@@ -2,11 +2,8 @@ package diff
 
 import (
 	"bytes"
-	"cmp"
-	"debug/elf"
 	"encoding/binary"
 	"math/bits"
-	"slices"
 
 	"github.com/godwit-ota/godwit/delta/address"
 	"github.com/godwit-ota/godwit/delta/model"
@@ -49,51 +46,8 @@ func isText(b []byte) bool {
 	return true
 }
 
-// sections are the parts of an ELF file that it is made of.
-type sections struct {
-	file *elf.File
-	list []*elf.Section
-	isa  address.ISA
-	big  bool
-}
-
-var machines = map[elf.Machine]address.ISA{
-	elf.EM_386: address.X86, elf.EM_X86_64: address.AMD64, elf.EM_AARCH64: address.ARM64, elf.EM_ARM: address.ARM,
-	elf.EM_RISCV: address.RISCV, elf.EM_MIPS: address.MIPS, elf.EM_PPC: address.PowerPC, elf.EM_PPC64: address.PowerPC,
-	elf.EM_XTENSA: address.Xtensa,
-}
-
-// parse takes the sections of an ELF file, or its segments where it has no
-// sections.
-func (s *sections) parse(b []byte) bool {
-	if len(b) < 64 || string(b[:4]) != "\x7fELF" {
-		return false
-	}
-	f, err := elf.NewFile(bytes.NewReader(b))
-	if err != nil {
-		return false
-	}
-	s.file, s.isa, s.big = f, machines[f.Machine], f.Data == elf.ELFDATA2MSB
-	s.list = slices.Clone(f.Sections)
-	if len(s.list) == 0 {
-		for _, p := range f.Progs {
-			if p.Type != elf.PT_LOAD {
-				continue
-			}
-			flags := elf.SHF_ALLOC
-			if p.Flags&elf.PF_X != 0 {
-				flags |= elf.SHF_EXECINSTR
-			}
-			s.list = append(s.list, &elf.Section{SectionHeader: elf.SectionHeader{
-				Name: p.Flags.String(), Type: elf.SHT_PROGBITS, Flags: flags,
-				Addr: p.Vaddr, Offset: p.Off, Size: p.Filesz, FileSize: p.Filesz,
-			}})
-		}
-	}
-	slices.SortStableFunc(s.list, func(a, b *elf.Section) int { return cmp.Compare(a.Offset, b.Offset) })
-	return true
-}
-
+// recipe says what the ranges of an ELF file are, and where they went in t, which
+// is zero if the new content is none.
 func (s *sections) recipe(t *sections, old []byte) model.Recipe {
 	var r model.Recipe
 	size := uint64(len(old))
@@ -104,59 +58,58 @@ func (s *sections) recipe(t *sections, old []byte) model.Recipe {
 			r.Add(g)
 		}
 	}
-	for _, c := range s.list {
-		if c.Flags&elf.SHF_ALLOC != 0 && c.Flags&elf.SHF_TLS == 0 && s.file.Type != elf.ET_REL {
-			top = max(top, c.Addr+c.Size)
+	for i := range s.list {
+		c := &s.list[i]
+		if c.alloc() && c.flags&flagTLS == 0 && !s.object {
+			top = max(top, c.addr+c.size)
 		}
-		if c.Type == elf.SHT_NOBITS || c.Type == elf.SHT_NULL || c.FileSize == 0 || c.Offset > size || c.FileSize > size-c.Offset {
+		if c.kind == noBits || c.kind == noSection || c.size == 0 || c.offset > size || c.size > size-c.offset {
 			continue
 		}
 		n := model.Range{Big: s.big, Words: true}
-		if c.Flags&elf.SHF_ALLOC != 0 && s.file.Type != elf.ET_REL {
-			n.Old = uint32(c.Addr - c.Offset)
+		if c.alloc() && !s.object {
+			n.Old = uint32(c.addr - c.offset)
 			n.New = n.Old
-			if t.file != nil {
-				for _, d := range t.list {
-					if d.Name == c.Name && d.Type == c.Type {
-						n.New = uint32(d.Addr - d.Offset)
-						break
-					}
+			for j := range t.list {
+				if d := &t.list[j]; d.kind == c.kind && d.name == c.name {
+					n.New = uint32(d.addr - d.offset)
+					break
 				}
 			}
-		} else if c.Flags&elf.SHF_ALLOC == 0 && c.Type != elf.SHT_SYMTAB && c.Type != elf.SHT_RELA && c.Type != elf.SHT_REL && c.Name != ".BTF" {
+		} else if !c.alloc() && c.kind != symTable && c.kind != relocsFull && c.kind != relocs && c.name != ".BTF" {
 			continue
 		}
-		if c.Flags&elf.SHF_EXECINSTR != 0 {
+		if c.flags&flagExec != 0 {
 			n.ISA = s.isa
-			if s.isa == address.ARM && !isARM(old[c.Offset:c.Offset+c.FileSize]) {
+			if s.isa == address.ARM && !isARM(old[c.offset:c.offset+c.size]) {
 				n.ISA = address.Thumb
 			}
 			n.Words = s.isa == address.ARM || s.isa == address.Xtensa
 		}
-		if c.Offset < uint64(g.End) {
+		if c.offset < uint64(g.End) {
 			continue
 		}
-		n.End = uint32(c.Offset + c.FileSize)
+		n.End = uint32(c.offset + c.size)
 		like := g
 		like.End = n.End
 		switch {
-		case g.End != 0 && like == n && c.Offset-uint64(g.End) < 4096:
+		case g.End != 0 && like == n && c.offset-uint64(g.End) < 4096:
 			g.End = n.End // one range
-		case g.End != 0 && g.Old == n.Old && c.FileSize < 64:
+		case g.End != 0 && g.Old == n.Old && c.size < 64:
 			// Too small to be told.
 		default:
-			if gap := c.Offset - uint64(g.End); gap > 4096 {
+			if gap := c.offset - uint64(g.End); gap > 4096 {
 				flush()
 				g = model.Range{Old: g.Old, New: g.Old}
 			}
-			if g.End != 0 || c.Offset > 4096 {
-				g.End = uint32(c.Offset)
+			if g.End != 0 || c.offset > 4096 {
+				g.End = uint32(c.offset)
 				flush()
 			}
 			g = n
 		}
-		if c.Flags&elf.SHF_ALLOC != 0 && s.file.Type != elf.ET_REL {
-			last = max(last, c.Addr+c.FileSize)
+		if c.alloc() && !s.object {
+			last = max(last, c.addr+c.size)
 		}
 	}
 	flush()
