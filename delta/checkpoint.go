@@ -105,17 +105,17 @@ func (w *window) Read(p []byte) (int, error) {
 // of the new content is, at the end, over what was written before and after.
 // Errors are ErrCheckpoint, ErrMemory and ErrWrongOld, the latter only by oldSize.
 func Resume(mem, checkpoint []byte, patch io.Reader, old io.ReaderAt, oldSize int64, out Output) (*Decoder, error) {
-	h, written, _, state, err := openCheckpoint(checkpoint)
+	h, written, consumed, state, err := openCheckpoint(checkpoint)
 	if err != nil {
 		return nil, err
 	}
-	if len(mem) < h.Tier.Memory() {
+	if len(mem) < h.Tier.Buffer() {
 		return nil, ErrMemory
 	}
 	if oldSize != h.OldSize {
 		return nil, ErrWrongOld
 	}
-	d := &Decoder{h: h, patch: patch, old: old, out: out, mem: mem[:h.Tier.Memory()], at: written, sum: sha256.New()}
+	d := &Decoder{h: h, patch: patch, old: old, out: out, mem: mem[:h.Tier.Buffer()], at: written, sum: sha256.New()}
 	if sum, ok := d.sum.(encoding.BinaryUnmarshaler); !ok || sum.UnmarshalBinary(state[:shaState]) != nil {
 		return nil, ErrCheckpoint
 	}
@@ -126,6 +126,12 @@ func Resume(mem, checkpoint []byte, patch io.Reader, old io.ReaderAt, oldSize in
 		} else if err != nil {
 			return nil, err
 		}
+		if d.walk.At() != written {
+			return nil, ErrCheckpoint
+		}
+	}
+	if d.consumed() != consumed {
+		return nil, ErrCheckpoint
 	}
 	return d, nil
 }

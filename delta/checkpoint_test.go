@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/godwit-ota/godwit/delta"
+	"github.com/godwit-ota/godwit/delta/address"
 	"github.com/godwit-ota/godwit/delta/diff"
 )
 
@@ -21,6 +22,54 @@ type pad struct{ b []byte }
 func (p *pad) Write(b []byte) (int, error) { p.b = append(p.b, b...); return len(b), nil }
 
 func (p *pad) ReadAt(b []byte, off int64) (int, error) { return bytes.NewReader(p.b).ReadAt(b, off) }
+
+// storedPatch holds the new content itself.
+func storedPatch(tier delta.Tier, old, new []byte) []byte {
+	h := headerOf(tier, old, new)
+	return append(h.Append(nil), new...)
+}
+
+// headerOf is the header of a patch that holds the new content.
+func headerOf(tier delta.Tier, old, new []byte) delta.Header {
+	return delta.Header{Method: delta.Stored, Tier: tier, OldSize: int64(len(old)), NewSize: int64(len(new)), OldSum: delta.SumOf(sha256.Sum256(old)), NewSum: delta.SumOf(sha256.Sum256(new))}
+}
+
+// ownCode is a piece of this program, with addresses in it, and a later version.
+func ownCode(t testing.TB) (old, new []byte) {
+	t.Helper()
+	r := rand.New(rand.NewPCG(9, 9))
+	starts := make([]uint32, 120)
+	for i := range starts {
+		starts[i] = uint32(i) * 128
+	}
+	// Code of A64: calls among what is not.
+	for len(old) < 128*len(starts) {
+		v := 0xd2800000 | r.Uint32()&0x1fffff
+		if r.IntN(5) == 0 {
+			v = address.Put(address.A64Branch, 0x94000000, uint32(len(old)), starts[r.IntN(len(starts))])
+		}
+		old = binary.LittleEndian.AppendUint32(old, v)
+	}
+	// One function is longer by 32 bytes: calls over it lead farther.
+	const at, more = 50 * 128, 32
+	moved := func(x uint32) uint32 {
+		if x >= at {
+			x += more
+		}
+		return x
+	}
+	for pc := uint32(0); int(pc) < len(old); pc += 4 {
+		if pc == at {
+			new = append(new, "a function has grown by 32 bytes"...)
+		}
+		v := binary.LittleEndian.Uint32(old[pc:])
+		if f := address.Classify(address.ARM64, v); f == address.A64Branch {
+			v = address.Put(f, v, moved(pc), moved(address.Target(f, v, pc)))
+		}
+		new = binary.LittleEndian.AppendUint32(new, v)
+	}
+	return old, new
+}
 
 // A pair is two versions and a patch between them.
 type pair struct {
@@ -43,16 +92,15 @@ func pairs(t testing.TB) (list []pair) {
 	for tier := delta.Tiny; tier <= delta.Large; tier++ {
 		for _, c := range []pair{{name: "changed", old: text, new: changed}, {name: "moved", old: text, new: moved}, {name: "same", old: text, new: text}, {name: "from nothing", new: changed},
 			{name: "to nothing", old: text}, {name: "one byte", old: text, new: []byte{1}}} {
-			patch, report, err := diff.Make(context.Background(), c.old, c.new, diff.Options{Tier: tier})
+			patch, report, err := diff.Make(context.Background(), c.old, c.new, diff.Options{Tier: tier, Budget: 1})
 			if err != nil {
 				t.Fatal(err)
 			}
 			c.name += ", " + tier.String() + ", " + report.Header.Method.String()
 			c.patch, c.tier = patch, tier
 			list = append(list, c)
-			h := delta.Header{Method: delta.Stored, Tier: tier, OldSize: int64(len(c.old)), NewSize: int64(len(c.new)), OldSum: delta.SumOf(sha256.Sum256(c.old)), NewSum: delta.SumOf(sha256.Sum256(c.new))}
 			c.name += ", but stored"
-			c.patch = append(h.Append(nil), c.new...)
+			c.patch = storedPatch(tier, c.old, c.new)
 			list = append(list, c)
 		}
 	}
@@ -128,7 +176,7 @@ func TestResumeRefuses(t *testing.T) {
 		if err := resume(c.tier.Memory(), point, len(c.old)); err != nil {
 			t.Fatal(err)
 		}
-		if err := resume(c.tier.Memory()-1, point, len(c.old)); !errors.Is(err, delta.ErrMemory) {
+		if err := resume(c.tier.Buffer()-1, point, len(c.old)); !errors.Is(err, delta.ErrMemory) {
 			t.Error("memory:", err)
 		}
 		if err := resume(c.tier.Memory(), point, len(c.old)+1); !errors.Is(err, delta.ErrWrongOld) {

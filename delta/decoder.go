@@ -30,7 +30,7 @@ type Output interface {
 // and writers.
 var (
 	ErrWrongOld = errors.New("the patch was made for another old content")
-	ErrDamaged  = errors.New("the patch is damaged")
+	ErrDamaged  = model.ErrDamaged
 	ErrMemory   = errors.New("the patch needs more memory than there is")
 )
 
@@ -46,26 +46,35 @@ type Decoder struct {
 	walk  model.Walk // of a modelled patch
 }
 
-// NewDecoder reads the header of patch. mem is all the memory that decoding
-// takes, at least h.Tier.Memory() bytes or else the error is ErrMemory. Before
-// anything is written the whole old content, of oldSize bytes, is held against
-// the header: ErrWrongOld.
+// NewDecoder reads the header of patch. mem is what decoding works in, at least
+// h.Tier.Buffer() bytes or else the error is ErrMemory; the rest of h.Tier.Memory()
+// is for the Decoder itself and the state of its sum. Nothing else is allocated,
+// now or later. Before anything is written the whole old content, of oldSize
+// bytes, is held against the header: ErrWrongOld.
 func NewDecoder(mem []byte, patch io.Reader, old io.ReaderAt, oldSize int64, out Output) (*Decoder, error) {
-	h, err := ReadHeader(patch)
+	if len(mem) < maxRecipe {
+		return nil, ErrMemory
+	}
+	h, err := readHeader(patch, mem[:maxRecipe])
 	if err != nil {
 		return nil, err
 	}
-	if len(mem) < h.Tier.Memory() {
+	if len(mem) < h.Tier.Buffer() {
 		return nil, ErrMemory
 	}
 	if oldSize != h.OldSize {
 		return nil, ErrWrongOld
 	}
-	d := &Decoder{h: h, patch: patch, old: old, out: out, mem: mem[:h.Tier.Memory()], sum: sha256.New()}
-	if _, err := io.CopyBuffer(struct{ io.Writer }{d.sum}, io.NewSectionReader(old, 0, oldSize), d.mem); err != nil {
-		return nil, err
+	d := &Decoder{h: h, patch: patch, old: old, out: out, mem: mem[:h.Tier.Buffer()], sum: sha256.New()}
+	for at := int64(0); at < oldSize; {
+		p := d.mem[:min(oldSize-at, int64(len(d.mem)))]
+		if err := d.readOld(p, at); err != nil {
+			return nil, err
+		}
+		d.sum.Write(p)
+		at += int64(len(p))
 	}
-	if SumOf([32]byte(d.sum.Sum(nil))) != h.OldSum {
+	if d.summed() != h.OldSum {
 		return nil, ErrWrongOld
 	}
 	d.sum.Reset()
@@ -86,16 +95,32 @@ func (d *Decoder) begin() {
 		t.Back = d.out
 	}
 	d.walk.Init(d.mem, t)
-	d.walk.Begin(d.patch, (*summed)(d))
+	d.walk.Begin(d.patch, (*sink)(d))
 }
 
-// summed writes to the output of a decoder and to its sum.
-type summed Decoder
+// sink writes to the output of a decoder and to its sum.
+type sink Decoder
 
-func (d *summed) Write(p []byte) (int, error) {
+func (d *sink) Write(p []byte) (int, error) {
 	n, err := d.out.Write(p)
 	d.sum.Write(p[:n])
 	return n, err
+}
+
+// summed is the sum of what was hashed. It is made where the decoder works: before
+// it begins, or after its end, nothing is there that is needed.
+func (d *Decoder) summed() Sum { return SumOf([sha256.Size]byte(d.sum.Sum(d.mem[:0]))) }
+
+// readOld reads all of p.
+func (d *Decoder) readOld(p []byte, off int64) error {
+	n, err := d.old.ReadAt(p, off)
+	if n == len(p) {
+		return nil
+	}
+	if err == nil || err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
 }
 
 // Header is the patch's header.
@@ -121,7 +146,7 @@ func (d *Decoder) Decode(n int64) (done bool, err error) {
 	if err != nil || d.at < d.h.NewSize {
 		return false, err
 	}
-	if SumOf([32]byte(d.sum.Sum(nil))) != d.h.NewSum {
+	if d.summed() != d.h.NewSum {
 		return false, ErrDamaged
 	}
 	return true, nil
@@ -129,15 +154,28 @@ func (d *Decoder) Decode(n int64) (done bool, err error) {
 
 // copy writes n bytes that are in the patch, or in the old content, as they are.
 func (d *Decoder) copy(n int64) error {
-	var from io.Reader = d.patch
-	if d.h.Method == Same {
-		from = io.NewSectionReader(d.old, d.at, n)
+	for n > 0 {
+		p := d.mem[:min(n, int64(len(d.mem)))]
+		if d.h.Method == Same {
+			if err := d.readOld(p, d.at); err != nil {
+				return err
+			}
+		} else if _, err := io.ReadFull(d.patch, p); err != nil {
+			if err == io.EOF {
+				err = io.ErrUnexpectedEOF
+			}
+			return err
+		}
+		m, err := (*sink)(d).Write(p)
+		d.at, n = d.at+int64(m), n-int64(m)
+		if err != nil {
+			return err
+		}
+		if m < len(p) {
+			return io.ErrShortWrite
+		}
 	}
-	m, err := io.CopyBuffer(struct{ io.Writer }{(*summed)(d)}, io.LimitReader(from, n), d.mem)
-	if d.at += m; err == nil && m < n {
-		err = io.ErrUnexpectedEOF
-	}
-	return err
+	return nil
 }
 
 // Apply turns old into new by patch, in mem. See NewDecoder and Decode for its

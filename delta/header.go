@@ -1,6 +1,7 @@
 package delta
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"errors"
 	"io"
@@ -9,8 +10,8 @@ import (
 	"github.com/godwit-ota/godwit/delta/model"
 )
 
-// A Tier is how much memory a decoder may take, everything included that it is
-// given or allocates.
+// A Tier is how much memory a decoder takes, everything included that it is given
+// or allocates.
 type Tier uint8
 
 // The tiers, with the numbers that patches use.
@@ -25,13 +26,21 @@ var tiers = [...]struct {
 	memory int
 }{Tiny: {"6k", 6 << 10}, Small: {"64k", 64 << 10}, Large: {"1m", 1 << 20}}
 
-// Memory is the size of the buffer that a decoder of the tier works in, in
-// bytes. It is 0 for a tier that does not exist.
+// Memory is all that a decoder of the tier takes, in bytes: Buffer, the Decoder
+// itself and the state of its sum. It is 0 for a tier that does not exist.
 func (t Tier) Memory() int {
 	if int(t) < len(tiers) {
 		return tiers[t].memory
 	}
 	return 0
+}
+
+// Buffer is how much of Memory is the buffer that NewDecoder is given, in bytes.
+func (t Tier) Buffer() int {
+	if t.Memory() == 0 {
+		return 0
+	}
+	return model.Memory(int(t))
 }
 
 // String returns "6k", "64k" or "1m".
@@ -165,9 +174,11 @@ func (h *Header) Append(b []byte) []byte {
 var ErrNoPatch = errors.New("this is no patch that this version of Godwit knows")
 
 // ReadHeader reads the header of a patch and no more of r.
-func ReadHeader(r io.Reader) (Header, error) {
-	f := field{r: r}
-	var h Header
+func ReadHeader(r io.Reader) (Header, error) { return readHeader(r, make([]byte, maxRecipe)) }
+
+// readHeader reads a header by way of buf, of maxRecipe bytes.
+func readHeader(r io.Reader, buf []byte) (h Header, err error) {
+	f := field{r: r, buf: buf}
 	m0, m1, kind := f.byte(), f.byte(), f.byte()
 	if f.err == nil && (m0 != magic[0] || m1 != magic[1] || kind>>6 != version) {
 		return h, ErrNoPatch
@@ -175,12 +186,12 @@ func ReadHeader(r io.Reader) (Header, error) {
 	h.Method, h.Tier = Method(kind>>4&3), Tier(kind>>2&3)
 	h.ReadBack = kind&flagReadBack != 0
 	h.OldSize = f.size()
-	f.bytes(h.OldSum[:])
+	h.OldSum = f.sum()
 	h.NewSize, h.NewSum = h.OldSize, h.OldSum
 	if h.Method != Same {
 		d := int64(f.varint())
 		h.NewSize += int64(uint64(d)>>1) ^ -(d & 1)
-		f.bytes(h.NewSum[:])
+		h.NewSum = f.sum()
 		if h.NewSize < 0 || h.NewSize > maxSize {
 			f.fail()
 		}
@@ -203,27 +214,28 @@ func ReadHeader(r io.Reader) (Header, error) {
 // all are zero.
 type field struct {
 	r   io.Reader
+	buf []byte // what is read goes by here, so that nothing has to be allocated
 	err error
-	one [1]byte
 }
 
-func (f *field) bytes(p []byte) {
-	if f.err != nil {
-		return
-	}
-	if _, err := io.ReadFull(f.r, p); err != nil {
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
+// bytes are the next n ones, until bytes is called again.
+func (f *field) bytes(n int) []byte {
+	p := f.buf[:n]
+	if f.err == nil {
+		_, f.err = io.ReadFull(f.r, p)
+		if f.err == io.EOF {
+			f.err = io.ErrUnexpectedEOF
 		}
-		f.err = err
+	}
+	if f.err != nil {
 		clear(p)
 	}
+	return p
 }
 
-func (f *field) byte() byte {
-	f.bytes(f.one[:])
-	return f.one[0]
-}
+func (f *field) byte() byte { return f.bytes(1)[0] }
+
+func (f *field) sum() Sum { return Sum(f.bytes(len(Sum{}))) }
 
 // fail ends reading with ErrNoPatch, unless something was wrong before.
 func (f *field) fail() {
@@ -242,14 +254,14 @@ func (f *field) recipe(h *Header) {
 		f.fail()
 		return
 	}
-	var mem [maxRecipe]byte
-	b := mem[:n]
-	f.bytes(b)
+	b := f.bytes(int(n))
 	if f.err != nil {
 		return
 	}
 	h.Code = true
-	if rest, err := h.Recipe.Read(b); err != nil || len(rest) > 0 {
+	// A header is written in one way only: that says where the code begins.
+	var again [maxRecipe]byte
+	if rest, err := h.Recipe.Read(b); err != nil || len(rest) > 0 || !bytes.Equal(h.Recipe.Append(again[:0]), b) {
 		f.fail()
 	}
 }

@@ -24,7 +24,8 @@ type Options struct {
 	// NoReadBack makes a patch that never reads what was written.
 	NoReadBack bool
 	// Slack and Block make a patch that a file can be turned by in place: see
-	// delta.Header. Block 0 makes none.
+	// delta.Header. Both are multiples of inplace.Grain, or else the error is
+	// inplace.ErrUnfit. Block 0 makes none.
 	Slack, Block int64
 	// Progress is told, often, how much of the work is done.
 	Progress func(done, total int64)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/godwit-ota/godwit/delta"
+	"github.com/godwit-ota/godwit/delta/inplace"
 	"github.com/godwit-ota/godwit/delta/model"
 )
 
@@ -70,7 +71,7 @@ func (s *search) worked(n int64) {
 func (s *search) run() ([]byte, error) {
 	s.best = stored(s.header, s.new)
 	if len(s.new) == 0 {
-		return s.best, nil
+		return s.best, s.check()
 	}
 	guesses := Guesses(s.old, s.new)
 	n := int64(len(s.new))
@@ -223,14 +224,16 @@ func (s *search) polish(guess Guess) {
 	}
 }
 
-// check applies the patch.
+// check applies the patch, in place if it is for that: then what a block writes
+// over cannot be read any more.
 func (s *search) check() error {
-	if s.o.Block > 0 {
-		return nil // see Options.Block
-	}
 	var out page
-	mem := make([]byte, s.header.Tier.Memory())
-	err := delta.Apply(mem, bytes.NewReader(s.best), bytes.NewReader(s.old), int64(len(s.old)), &out)
+	var err error
+	if s.header.Block > 0 {
+		out.b, err = inplace.Rehearse(s.best, s.old)
+	} else {
+		err = delta.Apply(make([]byte, s.header.Tier.Buffer()), bytes.NewReader(s.best), bytes.NewReader(s.old), int64(len(s.old)), &out)
+	}
 	if err == nil && !bytes.Equal(out.b, s.new) {
 		err = delta.ErrDamaged
 	}

@@ -197,10 +197,11 @@ func readFull(f io.ReaderAt, p []byte, off int64) error {
 type old struct {
 	f           io.ReaderAt
 	size, shift int64 // bytes; where in the file it begins
-	hidden      int64 // bytes of the file before this read as zero
+	hidden      int64 // bytes of the file before this are gone
 }
 
-// ReadAt implements io.ReaderAt.
+// ReadAt implements io.ReaderAt. The model knows what is gone, and takes it for
+// zeros without asking: who asks has another idea of what the patch says.
 func (o *old) ReadAt(p []byte, off int64) (n int, err error) {
 	if off < 0 || off >= o.size {
 		return 0, io.EOF
@@ -208,10 +209,11 @@ func (o *old) ReadAt(p []byte, off int64) (n int, err error) {
 	if int64(len(p)) > o.size-off {
 		p, err = p[:o.size-off], io.EOF
 	}
-	k := min(int64(len(p)), max(0, o.hidden-off-o.shift))
-	clear(p[:k])
-	if e := readFull(o.f, p[k:], off+k+o.shift); e != nil {
-		return int(k), e
+	if len(p) > 0 && off+o.shift < o.hidden {
+		return 0, delta.ErrDamaged
+	}
+	if e := readFull(o.f, p, off+o.shift); e != nil {
+		return 0, e
 	}
 	return len(p), err
 }

@@ -9,7 +9,8 @@ import (
 
 // Rehearse does in memory what Run does to a file, and gives what the file
 // becomes. It is for those who make patches: one that does not give the new
-// content here ruins a file. The errors are those of Run.
+// content here ruins a file. What Run writes over is not there to be read here
+// either. The errors are those of Run.
 func Rehearse(patch, content []byte) ([]byte, error) {
 	h, err := delta.ReadHeader(bytes.NewReader(patch))
 	if err != nil {

@@ -95,6 +95,10 @@ func (w *Walk) codeJump(to int64) {
 	default:
 		w.p = w.signed(6, w.lefts[kind-1], to)
 	}
+	if w.p < 0 || w.p >= w.OldSize+w.at {
+		w.err = ErrDamaged // sources are bounded, so sums of them do not overflow
+		w.p = 0
+	}
 	w.lefts.Leave(cur, kind)
 	w.misses, w.run = 0, 0
 	w.jumped = true

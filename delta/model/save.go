@@ -37,14 +37,38 @@ func (w *Walk) Load(b []byte) error {
 	return w.err
 }
 
-// sound checks what indexes depend on.
+// sound checks what indexes, and the end of decoding, depend on.
 func (w *Walk) sound() bool {
-	r := &w.refs.cur
-	m := &w.refs.code
-	return w.at >= 0 && w.at <= w.NewSize && w.kind <= jumpNew && w.skip < skipLength+1 &&
-		r.n >= 0 && r.n <= 5 && r.i >= 0 && r.i <= r.n && r.nc >= 0 && r.nc <= maxCand && r.group < groups && r.conf < 4 &&
-		m.n >= 0 && m.n <= len(m.used) && m.hand >= 0 && m.hand <= len(m.used) &&
-		w.lo >= 0 && w.lo <= w.hi && w.hi-w.lo <= int64(len(w.win)) && w.hi <= w.OldSize+w.NewSize
+	for _, q := range [...]int64{w.p, w.miss0, w.lefts[0], w.lefts[1], w.lefts[2]} {
+		if q < 0 || q > w.OldSize+w.NewSize {
+			return false
+		}
+	}
+	return w.at >= 0 && w.at <= w.NewSize && w.kind <= jumpNew && w.frozen == (w.skip > 0) &&
+		(w.skip == 0 || w.skip <= skipLength && int64(w.skip) <= w.NewSize-w.at && w.p+int64(w.skip) <= w.OldSize) &&
+		w.low <= w.value && w.value <= w.high && w.past >= 0 && w.past <= maxPast && w.used >= 0 &&
+		(len(w.match.hist) > 0 || w.match.len == 0) && w.soundWindow() && w.refs.sound()
+}
+
+// soundWindow checks that the window holds what can be read: of one content, and
+// of that no more than there is.
+func (w *Walk) soundWindow() bool {
+	switch {
+	case w.lo < 0 || w.lo > w.hi || w.hi-w.lo > int64(len(w.win)):
+		return false
+	case w.lo == w.hi:
+		return true
+	case w.lo < w.OldSize:
+		return w.hi <= w.OldSize
+	}
+	return w.Back != nil && w.hi <= w.OldSize+w.at
+}
+
+func (s *refs) sound() bool {
+	r, m := &s.cur, &s.code
+	return r.n >= 0 && r.n <= 4 && r.i >= 0 && r.i <= r.n && r.nc >= 0 && r.nc <= maxCand &&
+		r.group < groups && (r.form != address.Word || r.group <= gPool) && r.conf < 4 && r.used < 1<<byNumber &&
+		m.n >= 0 && m.n <= len(m.used) && m.hand >= 0 && m.hand <= len(m.used)
 }
 
 // reread fills the window as it was.

@@ -12,7 +12,13 @@
 // the memory that the caller gave and in a Walk of fixed size.
 package model
 
-import "io"
+import (
+	"errors"
+	"io"
+)
+
+// ErrDamaged says that a code is none that an encoder makes.
+var ErrDamaged = errors.New("the patch is damaged")
 
 // A Jump is where the encoder leaves the alignment: before the byte at New is
 // coded, the source becomes Source. Sources from the size of the old content on
@@ -48,12 +54,12 @@ type Task struct {
 type Walk struct {
 	Task
 	mixer
-	refs    refs
-	recipe  Recipe
-	oldSize int64
-	match   matcher
+	refs  refs
+	match matcher
 
 	hits, literals int    // inputs of their sets of weights
+	places         uint32 // fixed probabilities of literals
+	hitPlaces      uint32 // fixed probabilities of hits, behind them
 	shared         uint32 // slots of hits and jumps, the first ones; the others are of literals
 	pool           uint32 // slots but for those of numbers
 
@@ -87,11 +93,20 @@ type Walk struct {
 
 var noRecipe Recipe
 
-// layout is where things are in the memory of each tier, in bytes.
-var layouts = [4]layout{
-	1: {pool: 1040, shared: 490, hits: 4, literals: 9, window: 160, in: 48, out: 64, shifts: 64},
-	2: {pool: 19000, shared: 8600, hits: 7, literals: 12, window: 1024, in: 512, out: 1024, shifts: 1000, hist: 13},
-	3: {pool: 445000, shared: 110000, hits: 7, literals: 12, window: 16384, in: 4096, out: 8192, shifts: 8000, hist: 15},
+// layouts are how the memory of each tier is used, for texts and for programs.
+var layouts = [4][2]layout{
+	1: {
+		{pool: 1248, shared: 750, hits: 7, literals: 11, window: 160, in: 48, out: 64, literalPlaces: 24 << 10, hitPlaces: 8 << 10},
+		{pool: 1040, shared: 490, hits: 4, literals: 9, window: 160, in: 48, out: 64, shifts: 64, literalPlaces: 8 << 10},
+	},
+	2: {
+		{pool: 23500, shared: 12000, hits: 7, literals: 12, window: 1024, in: 512, out: 1024, hist: 13, literalPlaces: 32 << 10},
+		{pool: 19000, shared: 8600, hits: 7, literals: 12, window: 1024, in: 512, out: 1024, shifts: 1000, hist: 13, literalPlaces: 32 << 10},
+	},
+	3: {
+		{pool: 481000, shared: 150000, hits: 7, literals: 12, window: 16384, in: 4096, out: 8192, hist: 15},
+		{pool: 445000, shared: 110000, hits: 7, literals: 12, window: 16384, in: 4096, out: 8192, shifts: 8000, hist: 15},
+	},
 }
 
 type layout struct {
@@ -100,14 +115,20 @@ type layout struct {
 	window, in, out int // bytes
 	shifts          int // entries
 	hist            int // bits, 0 for none
+	// Fixed probabilities: of literals, and behind them of hits where those have
+	// some. The largest tier has those of the middle one.
+	literalPlaces, hitPlaces int
 }
+
+func layoutOf(tier int, code bool) *layout { return &layouts[tier][bit(code)] }
 
 // slots is how many slots the tier has.
 func (l *layout) slots() int { return l.pool + numberSlots }
 
-// Memory is how many bytes New needs for a tier.
-func Memory(tier int) int {
-	l := &layouts[tier]
+// Memory is how many bytes Init needs for a tier.
+func Memory(tier int) int { return max(layoutOf(tier, false).memory(), layoutOf(tier, true).memory()) }
+
+func (l *layout) memory() int {
 	n := 2*l.slots() + 2*l.weights() + l.window + l.in + l.out + 9*l.shifts
 	if l.hist > 0 {
 		n += 1<<l.hist + 2<<(l.hist-2)
@@ -117,7 +138,7 @@ func Memory(tier int) int {
 
 // Init makes w ready for a task, in mem, which has at least Memory(tier) bytes.
 func (w *Walk) Init(mem []byte, t Task) {
-	l := &layouts[t.Tier]
+	l := layoutOf(t.Tier, t.Code)
 	take := func(n int) []byte {
 		b := mem[:n:n]
 		mem = mem[n:]
@@ -144,8 +165,8 @@ func (w *Walk) Init(mem []byte, t Task) {
 }
 
 // Decode codes n bytes, or as many as are left, from in to sink. in goes on where
-// it was when Decode returned before. An error of in or sink, or
-// io.ErrUnexpectedEOF, ends it.
+// it was when Decode returned before. An error of in, sink or what is read,
+// ErrDamaged, or io.ErrUnexpectedEOF where the code is too short, ends it.
 func (w *Walk) Decode(n int64) error {
 	if !w.started {
 		w.started = true

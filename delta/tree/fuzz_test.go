@@ -14,7 +14,7 @@ import (
 // than was read, and what is applied commits nothing wrong.
 func FuzzRead(f *testing.F) {
 	for _, n := range []files{after, {}, {"a": ""}, before} {
-		patch, _, err := diff.MakeTree(f.Context(), before.list(godwit.SHA256), n.list(godwit.SHA256), diff.Options{Tier: delta.Tiny})
+		patch, _, err := diff.MakeTree(f.Context(), before.list(godwit.SHA256), n.list(godwit.SHA256), diff.Options{Tier: delta.Tiny, Budget: 1})
 		if err != nil {
 			f.Fatal(err)
 		}

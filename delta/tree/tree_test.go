@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"maps"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"testing"
 
@@ -126,6 +127,7 @@ func makeTree(t interface {
 	Fatal(...any)
 }, a godwit.Algorithm, old, new files, o diff.Options) []byte {
 	t.Helper()
+	o.Budget = 1 // any patch will do
 	patch, report, err := diff.MakeTree(context.Background(), old.list(a), new.list(a), o)
 	if err != nil {
 		t.Fatal(err)
@@ -244,6 +246,15 @@ func TestWritesOnlyWhatIsWanted(t *testing.T) {
 	}
 }
 
+// everything is set for tests that take minutes.
+var everything = os.Getenv("GODWIT_CRASH") == "all"
+
+// versions are two of a content, of 8,000 bytes or more.
+func versions(i int) (old, new string) {
+	old = text(uint64(100+i), 9000)
+	return old, old[:5000] + text(uint64(1000+i), 200) + old[6200:]
+}
+
 // A run that was cut is begun again: with the checkpoint it goes on, without it
 // the contents that were complete are not written again.
 func TestGoesOn(t *testing.T) {
@@ -251,8 +262,7 @@ func TestGoesOn(t *testing.T) {
 	old, new := files{}, files{}
 	for i := range 40 {
 		p := fmt.Sprintf("f%02d", i)
-		old[p] = text(uint64(100+i), 9000)
-		new[p] = text(uint64(100+i), 5000) + text(uint64(1000+i), 3000)
+		old[p], new[p] = versions(i)
 	}
 	patch := makeTree(t, a, old, new, diff.Options{Tier: delta.Tiny})
 	total := 0
@@ -261,7 +271,11 @@ func TestGoesOn(t *testing.T) {
 	}
 	for _, keep := range []bool{true, false} {
 		saves, skipped := 0, false
-		for cut := 0; cut < total; cut += 7001 {
+		step := 23003
+		if everything {
+			step = 7001
+		}
+		for cut := 0; cut < total; cut += step {
 			d := newDevice(a, old)
 			d.budget = cut
 			var o tree.Options
@@ -303,9 +317,9 @@ func TestGoesOn(t *testing.T) {
 func TestCheckpointsThatDoNotFit(t *testing.T) {
 	const a = godwit.SHA256
 	old, new := files{}, files{}
-	for i := range 20 {
+	for i := range 10 {
 		p := fmt.Sprintf("f%02d", i)
-		old[p], new[p] = text(uint64(100+i), 9000), text(uint64(100+i), 5000)+text(uint64(1000+i), 3000)
+		old[p], new[p] = versions(i)
 	}
 	patch := makeTree(t, a, old, new, diff.Options{Tier: delta.Tiny})
 	var point []byte
@@ -324,7 +338,7 @@ func TestCheckpointsThatDoNotFit(t *testing.T) {
 	}
 	try("the stage was lost", newDevice(a, old), old, new, patch, point)
 	for i := range point {
-		if i > 300 && i%37 != 0 {
+		if !everything && i%149 != 0 && (i > 300 || i%9 != 0) {
 			continue
 		}
 		bad := bytes.Clone(point)
@@ -361,7 +375,10 @@ func TestDamagedPatches(t *testing.T) {
 			t.Error(name, err)
 		}
 	}
-	step := max(1, len(patch)/2000)
+	step := max(1, len(patch)/700)
+	if everything {
+		step = 1
+	}
 	for i := 0; i < len(patch); i += step {
 		d := newDevice(a, before)
 		if err := apply(d, a, before, after, patch[:i], tree.Options{}); err == nil {
@@ -456,7 +473,7 @@ func TestRandomTrees(t *testing.T) {
 func TestLyingTable(t *testing.T) {
 	const a = godwit.SHA256
 	wanted, brought := "what the listing names", "what the stream brings"
-	stream, _, err := diff.Make(context.Background(), nil, []byte(brought), diff.Options{Tier: delta.Tiny})
+	stream, _, err := diff.Make(context.Background(), nil, []byte(brought), diff.Options{Tier: delta.Tiny, Budget: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
