@@ -148,6 +148,9 @@ func (s *Store) lay(i Item, path string) error {
 		if !ok || !slices.ContainsFunc(i.Match, func(end string) bool { return strings.HasSuffix(name, end) }) {
 			continue
 		}
+		if strings.HasPrefix(rest, ".") || strings.Contains(rest, "/.") {
+			continue // hidden files are never part of a release
+		}
 		if !filepath.IsLocal(rest) {
 			return fmt.Errorf("%s: leads out of the folder", name)
 		}
