@@ -104,12 +104,22 @@ func (w *Walk) whole(f address.Form, v, pc, t uint32) {
 	w.rank()
 }
 
+// lookEnd is up to where in the window the other half of an address at k is
+// looked for. In the new content that is done only where all of it is written, so
+// that it does not depend on what happens to be in the window.
+func (w *Walk) lookEnd(k int64) int64 {
+	if w.refs.cur.fresh && w.p+look > w.OldSize+w.at {
+		return k
+	}
+	return min(k+look, w.hi-w.lo)
+}
+
 // upper is the upper half of an address; the lower one is looked for.
 func (w *Walk) upper(f address.Form, v, pc uint32) {
 	g := &w.refs.cur.rg
 	reg := address.Register(f, v)
 	k := w.p - w.lo
-	end := min(k+look, w.hi-w.lo)
+	end := w.lookEnd(k)
 	t := address.Target(f, v, pc)
 	step := int64(g.ISA.Step())
 	found := false
@@ -188,7 +198,7 @@ func (w *Walk) movw(f address.Form, v, pc uint32) bool {
 	g := &w.refs.cur.rg
 	reg := address.Register(f, v)
 	k := w.p - w.lo
-	end := min(k+look, w.hi-w.lo)
+	end := w.lookEnd(k)
 	t := address.Target(f, v, 0)
 	found := false
 	for q := k + 4; q+4 <= end; q += int64(g.ISA.Step()) {

@@ -164,7 +164,7 @@ func (w *Walk) begin() {
 		if g.ISA == 0 && !g.Words || p+4 > w.OldSize+w.at {
 			return
 		}
-		if p < w.lo+4 || p+4 > w.hi {
+		if p < w.lo+4 || p+4 > w.hi || p+look > w.hi && p+look <= w.OldSize+w.at {
 			w.fill(p)
 		}
 		pc = uint32(p-w.OldSize) + g.New
