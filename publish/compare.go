@@ -138,7 +138,7 @@ func (c *Comparison) file(ctx context.Context, p changedPair, old, new []byte) (
 		change.Reason = "a patch is no smaller"
 		return change, nil
 	case saved*100 < change.NewSize*int64(c.MinSaving):
-		change.Reason = "a patch saves less than " + strconv.Itoa(c.MinSaving) + "%"
+		change.Reason = "a patch saves less than " + strconv.Itoa(c.MinSaving) + " %"
 		return change, nil
 	}
 	change.Patch = change.OldSum + "-" + change.NewSum + PatchSuffix

@@ -176,9 +176,14 @@ func (f Folder) patch(ctx context.Context, o Patches, files []manifest.File, h *
 			}
 		}
 	}
+	done, total := 0, len(pairs)+len(before)*len(o.Tiers)
+	step := func(n int) {
+		done += n
+		f.Events.Emit(godwit.Event{Stage: godwit.StageBuild, Level: godwit.Progress, Done: int64(done), Total: int64(total), Unit: "patches"})
+	}
 	made, err := f.makeAll(ctx, pairs, func(one pair, patch int64) bool {
 		return patch*100 <= size[one.to]*int64(100-o.Saving)
-	}, p)
+	}, func() { step(1) }, p)
 	if err != nil {
 		return err
 	}
@@ -194,6 +199,7 @@ func (f Folder) patch(ctx context.Context, o Patches, files []manifest.File, h *
 		if err := f.tree(ctx, o, r, files, h, p, &s); err != nil {
 			return err
 		}
+		step(len(o.Tiers))
 		p.Savings = append(p.Savings, s)
 	}
 	return nil
@@ -224,8 +230,8 @@ func (r *earlier) saving(files []manifest.File) Saving {
 }
 
 // makeAll gives a patch for each pair where there is one that is good enough. It
-// makes those that the folder does not have.
-func (f Folder) makeAll(ctx context.Context, pairs []pair, good func(pair, int64) bool, p *Published) (map[pair]godwit.Patch, error) {
+// makes those that the folder does not have. step is called after each.
+func (f Folder) makeAll(ctx context.Context, pairs []pair, good func(pair, int64) bool, step func(), p *Published) (map[pair]godwit.Patch, error) {
 	shelf, err := f.shelf()
 	if err != nil {
 		return nil, err
@@ -233,10 +239,9 @@ func (f Folder) makeAll(ctx context.Context, pairs []pair, good func(pair, int64
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	made := map[pair]godwit.Patch{}
-	var mu sync.Mutex  // of made, p and done
+	var mu sync.Mutex  // of made and p, and held for step
 	var big sync.Mutex // held for a big pair
 	var wait sync.WaitGroup
-	done := 0
 	work := make(chan pair)
 	for range min(runtime.GOMAXPROCS(0), len(pairs)) {
 		wait.Go(func() {
@@ -251,8 +256,7 @@ func (f Folder) makeAll(ctx context.Context, pairs []pair, good func(pair, int64
 					made[one] = patch
 					p.count(patch, reused)
 				}
-				done++
-				f.Events.Emit(godwit.Event{Stage: godwit.StageBuild, Level: godwit.Progress, Done: int64(done), Total: int64(len(pairs)), Unit: "patches"})
+				step()
 				mu.Unlock()
 			}
 		})

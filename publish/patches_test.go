@@ -103,7 +103,7 @@ func TestPatches(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 	two := b.must("v2", versionOf(2))
-	if len(two.Savings) != 1 || two.Patches < 3 || two.Savings[0].From != "v1" || b.progress != 4 {
+	if len(two.Savings) != 1 || two.Patches < 3 || two.Savings[0].From != "v1" || b.progress != 5 {
 		t.Errorf("%+v, progress %d", two, b.progress)
 	}
 	// One patch brings all, of which only "new" has nothing in common with any file

@@ -75,7 +75,12 @@ func (s *search) run() ([]byte, error) {
 	}
 	guesses := Guesses(s.old, s.new)
 	n := int64(len(s.new))
-	s.total = n * int64(1+len(guesses))
+	more := len(tastes)
+	if len(s.new) > large && s.o.Budget == 0 {
+		more = 1
+	}
+	// All that there may be to do: when time is up before, the rest counts as done.
+	s.total = n * int64(1+len(guesses)+2*(more-1))
 	s.marks = operands(s.old, &guesses[0].Recipe)
 	jumps, err := s.align(0)
 	if err != nil {
@@ -97,12 +102,7 @@ func (s *search) run() ([]byte, error) {
 			guess, sizes[0] = guesses[i], size
 		}
 	}
-	more := len(tastes)
-	if len(s.new) > large && s.o.Budget == 0 {
-		more = 1
-	}
 	if more > 1 && !s.late() {
-		s.total += 2 * n * int64(more-1)
 		next := 1
 		for range 2 {
 			wait.Go(func() {

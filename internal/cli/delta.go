@@ -160,8 +160,12 @@ func (c *command) deltaMake(ctx context.Context, o *patching) error {
 	line.number("size", report.Size)
 	line.number("milliseconds", time.Since(begun).Milliseconds())
 	p.Emit(line.done())
-	p.Printf("%s: %s, %s of %s; %s, needs %s\n", o.out, plan.Bytes(report.Size), share(report.Size, report.Header.NewSize), plan.Bytes(report.Header.NewSize),
-		report.Header.Method, memory(report.Header.Tier))
+	how := ""
+	if m := report.Header.Method; m != delta.Modelled {
+		how = m.String() + ", "
+	}
+	p.Printf("%s: %s, %s of %s; %sneeds %s of memory\n", o.out, plan.Bytes(report.Size), share(report.Size, report.Header.NewSize), plan.Bytes(report.Header.NewSize),
+		how, memory(report.Header.Tier))
 	return nil
 }
 
@@ -181,10 +185,21 @@ func (o *patching) options(progress func(done, total int64)) (diff.Options, erro
 	return d, err
 }
 
-// progress shows how far the work on a file is.
+// progress shows how far the work on a file is. Of a search there is no number of
+// bytes that means anything: it goes over them again and again.
 func (c *command) progress(stage godwit.Stage, name string) func(done, total int64) {
+	const longest = 32
+	if r := []rune(name); len(r) > longest {
+		name = "…" + string(r[len(r)-longest+1:])
+	}
+	most := int64(0)
 	return func(done, total int64) {
-		c.printer().Event(godwit.Event{Stage: stage, Level: godwit.Progress, Text: name, Done: done, Total: total, Unit: "B"})
+		e := godwit.Event{Stage: stage, Level: godwit.Progress, Text: name, Done: done, Total: total, Unit: "B"}
+		if stage == stageDiff {
+			most = max(most, min(done, total)*100/max(total, 1))
+			e.Done, e.Total, e.Unit = most, 100, "%"
+		}
+		c.printer().Event(e)
 	}
 }
 
@@ -233,7 +248,7 @@ func share(part, whole int64) string {
 	if p < 1 {
 		prec = 2
 	}
-	return strconv.FormatFloat(p, 'f', prec, 64) + "%"
+	return strconv.FormatFloat(p, 'f', prec, 64) + " %"
 }
 
 // memory words what a decoder takes. Tiers are powers of two.

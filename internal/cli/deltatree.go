@@ -82,7 +82,7 @@ func (c *command) deltaMakeTree(ctx context.Context, o *patching, oldName, newNa
 	line.number("size", report.Size)
 	line.number("milliseconds", time.Since(begun).Milliseconds())
 	p.Emit(line.done())
-	p.Printf("%s: %s for what is new in %s of %s; needs %s\n", o.out, plan.Bytes(report.Size), files(made.Files), plan.Bytes(made.Bytes), memory(report.Header.Tier))
+	p.Printf("%s: %s for what is new in %s of %s; needs %s of memory\n", o.out, plan.Bytes(report.Size), files(made.Files), plan.Bytes(made.Bytes), memory(report.Header.Tier))
 	p.Printf("%s: the list of the files, which goes with it\n", list)
 	return nil
 }

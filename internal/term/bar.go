@@ -133,7 +133,9 @@ func (b *bar) text(e godwit.Event, width int) string {
 		return strconv.FormatInt(n, 10)
 	}
 	var parts []string
-	if e.Total > 0 {
+	if e.Unit == "%" {
+		// The percentage says all.
+	} else if e.Total > 0 {
 		unit := ""
 		if e.Unit != "B" {
 			unit = " " + e.Unit

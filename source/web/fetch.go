@@ -362,6 +362,9 @@ func (d *download) check() error {
 	if d.mixed {
 		return errMixed
 	}
+	if d.patch {
+		return d.wrong("differs from what the manifest says")
+	}
 	return d.wrong("has another content there than by the manifest")
 }
 

@@ -98,7 +98,7 @@ func TestPatchesThatAreNoUse(t *testing.T) {
 		fault func(w http.ResponseWriter) bool
 	}{
 		{"missing", good, "the folder does not have it", func(w http.ResponseWriter) bool { w.WriteHeader(http.StatusNotFound); return true }},
-		{"other bytes", good, "has another content there", func(w http.ResponseWriter) bool { return serve(w, content(1, len(good)), "") }},
+		{"other bytes", good, "differs from what the manifest says", func(w http.ResponseWriter) bool { return serve(w, content(1, len(good)), "") }},
 		{"cut, and it says so", good, "bytes long there", func(w http.ResponseWriter) bool { return serve(w, good[:9], "9") }},
 		{"longer", good, "is longer there", func(w http.ResponseWriter) bool { return serve(w, append(bytes.Clone(good), 0), "") }},
 		{"no patch at all", []byte("all of this is text"), "no patch that this version", nil},
