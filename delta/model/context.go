@@ -49,6 +49,11 @@ func (w *Walk) ask(n int, h uint32, lim uint8) {
 	w.lim[n] = lim
 }
 
+// askFixed makes a fixed probability of hits the n-th input behind the slots.
+func (w *Walk) askFixed(n int, h uint32) {
+	w.fidx[n] = w.places + uint32(uint64(h)*uint64(w.hitPlaces)>>32)
+}
+
 // codeSkip codes whether a stretch is as expected.
 func (w *Walk) codeSkip(all int) int {
 	w.part = Skips
@@ -72,7 +77,15 @@ func (w *Walk) codeHit(e byte, kind uint32, hit int) int {
 	w.ask(2, hash(3<<24|kind<<12|last&15|last>>7&1<<4|last>>11&1<<5|last>>15&1<<6, uint32(w.at&3)|run<<2), 15)
 	w.ask(3, hash(4<<24|x<<16|e1<<8|e2, min(run, 1)), 13)
 	if w.Tier < 2 {
-		return w.bit(4, hitSet+int(kind)*w.hits, hit)
+		if w.hitPlaces > 0 {
+			w.nf = 3
+			w.askFixed(0, hash(5<<24|x<<16|w.c4&0xffff, e1))
+			w.askFixed(1, hash(6<<24|min(run, 9)|jumped<<20, class(e)<<8|class(byte(c1))<<12|u32(w.kind >= jumpFar)<<4))
+			w.askFixed(2, hash(8<<24|run<<4|last&15, kind|jumped<<8|class(e)<<12))
+		}
+		b := w.bit(4, hitSet+int(kind)*w.hits, hit)
+		w.nf = 0
+		return b
 	}
 	w.ask(4, hash(5<<24|x<<16|w.c4&0xffff, e1), 13)
 	w.ask(5, hash(6<<24|min(run, 9)|jumped<<20, class(e)<<8|class(byte(c1))<<12|u32(w.kind >= jumpFar)<<4), 15)
@@ -112,8 +125,14 @@ func (w *Walk) literal(e, other byte, kind uint32, b byte) byte {
 		base[4], base[5], base[6] = hash(24<<24|c1<<16|c2<<8|c3, 0), hash(25<<24, w.word), hash(26<<24, w.c4)
 		n = 7
 	}
-	places := uint64(len(w.fixed))
-	f2, f3 := hash(60<<24|c1<<8|c2, 0), hash(61<<24|c1<<16|c2<<8|c3, 0)
+	places := uint64(w.places)
+	fixed := [4]uint32{
+		hash(60<<24|c1<<8|c2, 0), hash(61<<24|c1<<16|c2<<8|c3, 0), hash(62<<24|x<<8|c1, far), hash(63<<24, w.word),
+	}
+	w.nf = 2
+	if w.hitPlaces > 0 {
+		w.nf = 4
+	}
 	mb, ml := w.match.predict()
 	guess, moved, second := uint32(mb)|256, uint32(e+w.delta)|256, uint32(other)|256
 	never := x | 256
@@ -147,9 +166,9 @@ func (w *Walk) literal(e, other byte, kind uint32, b byte) byte {
 			h = hash(34<<24|kind, second>>k&1)
 		}
 		w.ask(n+2, h, 15)
-		w.nf = 2
-		w.fidx[0] = uint32(uint64(f2+spread) * places >> 32)
-		w.fidx[1] = uint32(uint64(f3+spread) * places >> 32)
+		for i := range w.nf {
+			w.fidx[i] = uint32(uint64(fixed[i]+spread) * places >> 32)
+		}
 		bit := w.bit(n+3, s, int(b>>k&1))
 		node = node<<1 | uint32(bit)
 	}

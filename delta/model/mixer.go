@@ -20,7 +20,7 @@ type mixer struct {
 
 	idx  [maxInputs]uint32 // slots to ask
 	lim  [maxInputs]uint8  // the largest counts that they get
-	fidx [2]uint32         // places in fixed to ask
+	fidx [4]uint32         // places in fixed to ask
 	nf   int
 	rnd  uint32
 	part Part

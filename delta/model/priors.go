@@ -17,18 +17,17 @@ var (
 	code64k string
 )
 
-// FixedPlaces is how many fixed probabilities a tier has.
-func FixedPlaces(tier int) int {
-	if tier == 1 {
-		return 8 << 10
-	}
-	return 32 << 10
+// FixedPlaces is how many fixed probabilities a tier, 1 or 2, has.
+func FixedPlaces(tier int, code bool) int {
+	l := layoutOf(tier, code)
+	return l.literalPlaces + l.hitPlaces
 }
 
 // PriorSize is how long the file of a tier, 1 or 2, is: slots, weights, fixed
 // probabilities, in the form that the memory has them in.
-func PriorSize(tier int) int {
-	return 2*layouts[tier].slots() + 2*layouts[tier].weights() + FixedPlaces(tier)
+func PriorSize(tier int, code bool) int {
+	l := layoutOf(tier, code)
+	return 2*l.slots() + 2*l.weights() + FixedPlaces(tier, code)
 }
 
 // PriorFile is the name of the file of priors of a tier, 1 or 2.
@@ -61,8 +60,10 @@ func (w *Walk) learned() {
 // where they are of another.
 func (w *Walk) Learned(priors string) {
 	t := min(w.Tier, 2)
-	if len(priors) != PriorSize(t) {
-		w.fixed = string(make([]byte, FixedPlaces(t)))
+	from := layoutOf(t, w.Code)
+	w.places, w.hitPlaces = uint32(from.literalPlaces), uint32(from.hitPlaces)
+	if len(priors) != PriorSize(t, w.Code) {
+		w.fixed = string(make([]byte, FixedPlaces(t, w.Code)))
 		for i := 0; i < len(w.slots); i += 2 {
 			w.slots[i], w.slots[i+1] = fresh&255, fresh>>8
 		}
@@ -72,7 +73,7 @@ func (w *Walk) Learned(priors string) {
 		}
 		return
 	}
-	l, from := &layouts[w.Tier], &layouts[t]
+	l := layoutOf(w.Tier, w.Code)
 	spread := func(to []byte, slots string) {
 		n, m := uint64(len(to)/2), uint64(len(slots)/2)
 		for i := range n {
@@ -89,7 +90,7 @@ func (w *Walk) Learned(priors string) {
 }
 
 // Slots is how many slots a tier has.
-func Slots(tier int) int { return layouts[tier].slots() }
+func Slots(tier int, code bool) int { return layoutOf(tier, code).slots() }
 
 // Weights is the part of the memory that has the weights.
 func (w *Walk) Weights() []byte { return w.weights }

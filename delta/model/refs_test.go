@@ -17,7 +17,7 @@ func recipeFor(isa address.ISA, n int, base uint32) (r Recipe) {
 
 func encodeWith(t *testing.T, tier int, rec Recipe, old, new []byte, jumps []Jump) []byte {
 	t.Helper()
-	task := Task{Tier: tier, Old: bytes.NewReader(old), OldSize: int64(len(old)), Back: bytes.NewReader(new), NewSize: int64(len(new)), Recipe: &rec}
+	task := Task{Tier: tier, Old: bytes.NewReader(old), OldSize: int64(len(old)), Back: bytes.NewReader(new), NewSize: int64(len(new)), Code: rec.N > 0, Recipe: &rec}
 	var w Walk
 	w.Init(make([]byte, Memory(tier)), task)
 	w.Encode(new, jumps, nil)
@@ -27,7 +27,7 @@ func encodeWith(t *testing.T, tier int, rec Recipe, old, new []byte, jumps []Jum
 
 func decodeWith(tier int, rec Recipe, old, code []byte, size int) ([]byte, error) {
 	var out bytes.Buffer
-	task := Task{Tier: tier, Old: bytes.NewReader(old), OldSize: int64(len(old)), Back: readerAt{&out}, NewSize: int64(size), Recipe: &rec}
+	task := Task{Tier: tier, Old: bytes.NewReader(old), OldSize: int64(len(old)), Back: readerAt{&out}, NewSize: int64(size), Code: rec.N > 0, Recipe: &rec}
 	var d Walk
 	d.Init(make([]byte, Memory(tier)), task)
 	d.Begin(bytes.NewReader(code), &out)

@@ -11,18 +11,11 @@ import (
 var ErrState = errors.New("this is no state of decoding such a patch")
 
 // Save appends all that decoding depends on to b, but for the task. How much that
-// is depends on the tier alone. It can be called between calls of Decode.
+// is depends on the tier and on Code alone. It can be called between calls of Decode.
 func (w *Walk) Save(b []byte) []byte {
 	f := fields{b: b, save: true}
 	w.fields(&f)
 	return f.b
-}
-
-// SavedSize is how many bytes Save appends for a tier.
-func SavedSize(tier int) int {
-	var w Walk
-	w.Init(make([]byte, Memory(tier)), Task{Tier: tier})
-	return len(w.Save(nil))
 }
 
 // Load brings w, after Init and Begin with the same task, to where it was when it

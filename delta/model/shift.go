@@ -69,6 +69,9 @@ func (m *shiftMap) shift(t uint32) (s, other uint32, sure uint32) {
 
 // learn notes that what was at t has moved by s.
 func (m *shiftMap) learn(t, s uint32) {
+	if len(m.used) == 0 {
+		return // texts have none
+	}
 	i := m.find(t)
 	if i >= 0 && m.key(i) == t {
 		m.set(i, t, s)

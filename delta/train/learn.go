@@ -56,12 +56,13 @@ const proseLength = 12 << 10
 
 // learn goes over the pairs a few times and gives priors.
 func learn(ps []pair, tier, rounds int) string {
+	code := ps[0].guess.Code
 	r := rand.New(rand.NewPCG(1, 2))
 	priors := "none"
 	var weights []byte
 	for range rounds {
 		r.Shuffle(len(ps), func(i, j int) { ps[i], ps[j] = ps[j], ps[i] })
-		slots, places := model.Slots(tier), model.FixedPlaces(tier)
+		slots, places := model.Slots(tier, code), model.FixedPlaces(tier, code)
 		t := &tally{
 			zeros: make([]float64, slots), ones: make([]float64, slots), seen: make([]uint8, slots),
 			fixedZeros: make([]float64, places), fixedOnes: make([]float64, places),
