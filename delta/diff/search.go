@@ -30,6 +30,8 @@ type search struct {
 	err  error
 
 	done, total int64
+	extra       int64     // of total: what is done only while there is time
+	must        time.Time // when the rest of it was done
 }
 
 // Weights for the aligner, the most promising first.
@@ -63,9 +65,16 @@ func (s *search) worked(n int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.done += n
-	if s.o.Progress != nil {
-		s.o.Progress(min(s.done, s.total), s.total)
+	if s.o.Progress == nil {
+		return
 	}
+	done := s.done
+	if must := s.total - s.extra; s.extra > 0 && done >= must {
+		// What comes now ends when time is up.
+		spent := max(0, 1-float64(time.Until(s.end))/float64(s.end.Sub(s.must)))
+		done = max(done, must+int64(spent*float64(s.extra)))
+	}
+	s.o.Progress(min(done, s.total), s.total)
 }
 
 func (s *search) run() ([]byte, error) {
@@ -79,8 +88,8 @@ func (s *search) run() ([]byte, error) {
 	if len(s.new) > large && s.o.Budget == 0 {
 		more = 1
 	}
-	// All that there may be to do: when time is up before, the rest counts as done.
-	s.total = n * int64(1+len(guesses)+2*(more-1))
+	s.extra, s.must = 2*n*int64(more-1), time.Now()
+	s.total = n*int64(1+len(guesses)) + s.extra
 	s.marks = operands(s.old, &guesses[0].Recipe)
 	jumps, err := s.align(0)
 	if err != nil {
@@ -102,6 +111,9 @@ func (s *search) run() ([]byte, error) {
 			guess, sizes[0] = guesses[i], size
 		}
 	}
+	s.mu.Lock()
+	s.must = time.Now()
+	s.mu.Unlock()
 	if more > 1 && !s.late() {
 		next := 1
 		for range 2 {

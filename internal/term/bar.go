@@ -149,7 +149,7 @@ func (b *bar) text(e godwit.Event, width int) string {
 	if b.rate >= 1 && e.Unit == "B" {
 		parts = append(parts, plan.Bytes(int64(b.rate))+"/s")
 	}
-	if left := e.Total - e.Done; b.rate > 0 && e.Total > 0 && left > 0 {
+	if left := e.Total - e.Done; b.rate > 0 && e.Total > 0 && left > 0 && e.Unit != "%" {
 		parts = append(parts, timeLeft(float64(left)/b.rate)+" left")
 	}
 	percent := ""
