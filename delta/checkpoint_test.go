@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
-	"hash/crc32"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -196,58 +195,4 @@ func TestResumeRefuses(t *testing.T) {
 			point[i] ^= 8
 		}
 	}
-}
-
-// zeros is an old content of any length.
-type zeros struct{}
-
-func (zeros) ReadAt(p []byte, _ int64) (int, error) { clear(p); return len(p), nil }
-
-// oldSize is the length of the old content in the header that a checkpoint has.
-func oldSize(point []byte) int64 {
-	h, _ := delta.ReadHeader(bytes.NewReader(point[4:]))
-	return h.OldSize
-}
-
-// Whatever a checkpoint says, if only its checksum is right: the decoder writes no
-// more than its header declares, and ends.
-func FuzzResume(f *testing.F) {
-	for _, c := range pairs(f) {
-		if c.tier != delta.Tiny {
-			continue
-		}
-		d, err := delta.NewDecoder(make([]byte, c.tier.Memory()), bytes.NewReader(c.patch), bytes.NewReader(c.old), int64(len(c.old)), &pad{})
-		if err != nil {
-			f.Fatal(err)
-		}
-		if _, err := d.Decode(int64(len(c.new) / 2)); err != nil {
-			f.Fatal(err)
-		}
-		point := d.Checkpoint(nil)
-		_, consumed, err := delta.CheckpointPosition(point)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(point[:len(point)-4], c.patch[consumed:])
-	}
-	f.Fuzz(func(t *testing.T, point, patch []byte) {
-		point = binary.LittleEndian.AppendUint32(bytes.Clone(point), crc32.ChecksumIEEE(point))
-		written, _, err := delta.CheckpointPosition(point)
-		if err != nil || written > 1<<20 {
-			return
-		}
-		out := &pad{b: make([]byte, written)}
-		d, err := delta.Resume(make([]byte, delta.Large.Memory()), point, bytes.NewReader(patch), zeros{}, oldSize(point), out)
-		if err != nil {
-			return
-		}
-		for range 100 {
-			if done, err := d.Decode(1 << 10); done || err != nil {
-				break
-			}
-		}
-		if int64(len(out.b)) > d.Header().NewSize {
-			t.Fatal(len(out.b), "bytes of", d.Header().NewSize)
-		}
-	})
 }
