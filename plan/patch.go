@@ -16,7 +16,7 @@ const (
 
 // Patching says which patches a device takes.
 type Patching struct {
-	Use    Use   // "" is Auto
+	Use Use // "" is Auto
 	// Memory is how many bytes there are to apply one; 0 is none. The table of a
 	// patch for the whole tree may take as many again: it grows with the number of
 	// files, and is no part of what a maker can choose.
