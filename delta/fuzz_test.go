@@ -140,7 +140,7 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, ground, tier, isa uint8, size uint32, flags uint8, at uint16, data []byte) {
 		o := old[int(ground)%len(old)]
 		h := headerOf(delta.Tier(1+tier%3), o, nil)
-		h.Method, h.NewSize = delta.Modelled, int64(size%(1<<18))
+		h.Method, h.NewSize = delta.Modelled, int64(size%(1<<14))
 		h.ReadBack = flags&1 != 0
 		if flags&2 != 0 {
 			h.Block, h.Slack = 4096<<(flags>>2&1), 4096*int64(flags>>3&3)
