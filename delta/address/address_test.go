@@ -227,10 +227,10 @@ func FuzzAny(f *testing.F) {
 		}
 		for g := range address.ThumbLow + 2 {
 			w := address.Put(g, v, pc, to)
-			address.Target(g, w, pc)
-			address.Register(g, w)
+			_ = address.Target(g, w, pc)
+			_ = address.Register(g, w)
 		}
-		address.X86At(true, byte(v), byte(pc), byte(to))
+		_, _ = address.X86At(true, byte(v), byte(pc), byte(to))
 		if _, n := address.WasmAt(byte(v), byte(pc), to); n < 0 || n > 4 {
 			t.Fatal(n)
 		}
