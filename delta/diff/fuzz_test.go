@@ -159,3 +159,20 @@ func TestRehearsal(t *testing.T) {
 		t.Error("a patch that reads what is gone is handed out")
 	}
 }
+
+// Blocks that are longer than the slack: what was readable in one is gone in the
+// next, in the middle of what is as expected, wherever stretches of that begin.
+func TestBlocks(t *testing.T) {
+	old := bytes.Repeat([]byte("what is read before it is written over, or not; "), 800)
+	for i := range old {
+		old[i] ^= byte(i>>7) ^ byte(i>>11)
+	}
+	for tier := delta.Tiny; tier <= delta.Large; tier++ {
+		for k := range 7 {
+			new := append(make([]byte, 5*k), old...)
+			if _, _, err := Make(t.Context(), old, new, Options{Tier: tier, Budget: 1, Slack: 4096, Block: 8192}); err != nil {
+				t.Errorf("%v, %d: %v", tier, k, err)
+			}
+		}
+	}
+}

@@ -47,6 +47,7 @@ var floors = map[string]int{
 	"delta/tree":     3,
 	"delta/inplace":  3,
 	"delta/diff":     4,
+	"delta/train":    5,
 
 	"vfs/crashfs":        2,
 	"store":              2,
