@@ -177,6 +177,9 @@ func (s *search) try(jumps []model.Jump, guess Guess) int {
 		h.ReadBack = h.ReadBack || j.Source >= h.OldSize
 	}
 	patch := h.Append(nil)
+	if _, err := delta.ReadHeader(bytes.NewReader(patch)); err != nil {
+		return math.MaxInt // too much is known of what old is for a header to say
+	}
 	w := coding(h, s.old, s.new)
 	w.Encode(s.new, jumps, nil)
 	for at := int64(0); at < h.NewSize; at += chunk {
