@@ -38,7 +38,7 @@ demo: build ## the whole story on this machine, in under a minute
 test: ## run all tests, with the race detector where there is a C compiler
 	@if command -v "$$($(GO) env CC)" >/dev/null; then race=-race; \
 	else race=; echo "make test: no C compiler ($$($(GO) env CC)), so WITHOUT the race detector"; fi; \
-	echo "$(GO) test $$race -shuffle=on ./..."; $(GO) test $$race -shuffle=on ./...
+	echo "$(GO) test $$race -shuffle=on -timeout=25m ./..."; $(GO) test $$race -shuffle=on -timeout=25m ./...
 
 lint: ## gofmt, vet and staticcheck, in all modules
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "gofmt would change:"; echo "$$unformatted"; exit 1; }
