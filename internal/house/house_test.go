@@ -60,6 +60,9 @@ var floors = map[string]int{
 	"source/dir":         2,
 	"source/git":         3,
 	"app":                2,
+	"board":              2,
+	"history":            2,
+	"report":             3,
 
 	"engine": 3,
 
@@ -71,13 +74,15 @@ var floors = map[string]int{
 	"internal/device": 5,
 	"internal/demo":   5,
 
-	"internal/cli": 6,
+	"agent": 6,
 
-	"cmd/godwit": 7,
+	"internal/cli": 7,
+
+	"cmd/godwit": 8,
 
 	// Proofs use everything and nothing else uses them.
 	"proof/powercut/wire": 1,
-	"proof/...":           8,
+	"proof/...":           9,
 }
 
 // small is the set that is meant to run on microcontrollers as well.
