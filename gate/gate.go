@@ -1,7 +1,8 @@
-// Package gate decides when a device takes the release that its channel names:
-// pure functions over what the channel says, who the device is and what time it
-// is. Whether to believe the channel was trust's business before; what to do
-// about an answer is the engine's.
+// Package gate decides when a device asks for a release, downloads it and
+// installs it: pure functions over the rules of its owner, what the channel
+// says, who the device is, and what is the case. Whether to believe the channel
+// was trust's business before; to find out what is the case, and what to do
+// about an answer, is the business of callers.
 //
 // Invariant: no answer depends on anything but the arguments, and each "not now"
 // says why and when it will be otherwise.
@@ -37,23 +38,44 @@ func Cohort(release, device string) int {
 // says whether the hours of now may be believed; where they may not, a window
 // keeps nobody waiting.
 func Decide(o godwit.Orders, d Device, now time.Time, clockSet bool) error {
-	switch {
-	case Expired(o, now):
-		return godwit.Fail(godwit.CodeExpired, nil, "the channel "+o.Channel+" was good until "+o.NotAfter.UTC().Format(time.RFC3339)+" and nobody has renewed it; it is "+now.UTC().Format("2006-01-02")+" now",
-			"set the channel again with a later --not-after; if somebody did, the host holds it back")
-	case o.Halt != "":
-		return godwit.Fail(godwit.CodeHalted, nil, "the channel "+o.Channel+" was halted: "+o.Halt, "it goes on when somebody resumes it")
-	case !inWave(o, d) && Cohort(o.Release, d.ID) >= o.Rollout:
-		if o.Rollout == 0 {
-			return godwit.Fail(godwit.CodeRollout, nil, o.Release+" is for "+waves(o)+" first", "this device takes it when the channel widens its roll-out")
-		}
-		return godwit.Fail(godwit.CodeRollout, nil, o.Release+" is out for "+strconv.Itoa(o.Rollout)+"% of the devices, and this one has place "+strconv.Itoa(Cohort(o.Release, d.ID))+" of 0 to 99",
-			"it takes it when the channel widens its roll-out")
-	case clockSet && !inWindow(o.Window, now):
-		return godwit.Fail(godwit.CodeWindow, nil, "releases are installed between "+clock(o.Window.From)+" and "+clock(o.Window.To)+", and it is "+now.Format("15:04"),
+	err := expired(o, now)
+	if err == nil {
+		err = halted(o)
+	}
+	if err == nil {
+		err = rollout(o, d)
+	}
+	if err == nil && clockSet && !inWindow(o.Window, now) {
+		err = godwit.Fail(godwit.CodeWindow, nil, "releases are installed between "+clock(o.Window.From)+" and "+clock(o.Window.To)+", and it is "+now.Format("15:04"),
 			"run it then, or insist with godwit update --force")
 	}
-	return nil
+	return err
+}
+
+func expired(o godwit.Orders, now time.Time) error {
+	if !Expired(o, now) {
+		return nil
+	}
+	return godwit.Fail(godwit.CodeExpired, nil, "the channel "+o.Channel+" was good until "+o.NotAfter.UTC().Format(time.RFC3339)+" and nobody has renewed it; it is "+now.UTC().Format("2006-01-02")+" now",
+		"set the channel again with a later --not-after; if somebody did, the host holds it back")
+}
+
+func halted(o godwit.Orders) error {
+	if o.Halt == "" {
+		return nil
+	}
+	return godwit.Fail(godwit.CodeHalted, nil, "the channel "+o.Channel+" was halted: "+o.Halt, "it goes on when somebody resumes it")
+}
+
+func rollout(o godwit.Orders, d Device) error {
+	switch {
+	case inWave(o, d) || Cohort(o.Release, d.ID) < o.Rollout:
+		return nil
+	case o.Rollout == 0 && len(o.Waves) > 0:
+		return godwit.Fail(godwit.CodeRollout, nil, o.Release+" is for "+waves(o)+" first", "this device takes it when the channel widens its roll-out")
+	}
+	return godwit.Fail(godwit.CodeRollout, nil, o.Release+" is out for "+strconv.Itoa(o.Rollout)+"% of the devices, and this one has place "+strconv.Itoa(Cohort(o.Release, d.ID))+" of 0 to 99",
+		"it takes it when the channel widens its roll-out")
 }
 
 // Expired reports whether o is past its NotAfter.
