@@ -41,6 +41,7 @@ func TestJudge(t *testing.T) {
 		{what: "checked lately", rules: Rules{MinInterval: time.Hour}, facts: Facts{LastCheck: noon.Add(-20 * time.Minute)}, gate: "interval", code: CodeInterval, until: noon.Add(40 * time.Minute)},
 		{what: "checked just now", rules: Rules{MinInterval: time.Hour}, facts: Facts{LastCheck: noon}, gate: "interval", code: CodeInterval, until: noon.Add(time.Hour)},
 		{what: "checked long ago", rules: Rules{MinInterval: time.Hour}, facts: Facts{LastCheck: noon.Add(-time.Hour)}},
+		{what: "checked lately by a clock that was put back", rules: Rules{MinInterval: time.Hour}, facts: Facts{LastCheck: noon.Add(-20 * time.Minute), SinceCheck: time.Hour}},
 		{what: "checked in the future", rules: Rules{MinInterval: time.Hour}, facts: Facts{LastCheck: noon.Add(1e5 * time.Hour)}, note: "interval"},
 		{what: "checked in the future, by uptime", rules: Rules{MinInterval: time.Hour}, facts: Facts{LastCheck: noon.Add(1e5 * time.Hour), SinceCheck: time.Minute}, gate: "interval", code: CodeInterval, until: noon.Add(59 * time.Minute)},
 		{what: "no clock, by uptime", unset: unset, rules: Rules{MinInterval: time.Hour}, facts: Facts{LastCheck: noon.Add(-48 * time.Hour), SinceCheck: 30 * time.Minute}, gate: "interval", code: CodeInterval, until: noon.Add(30 * time.Minute)},
@@ -211,6 +212,7 @@ func TestNextMonth(t *testing.T) {
 	for _, tt := range []struct{ zone, now, want string }{
 		{"UTC", "2026-12-31T23:59", "2027-01-01T00:00 UTC"},
 		{"Europe/Berlin", "2026-03-15T12:00", "2026-04-01T00:00 CEST"},
+		{"America/Asuncion", "2017-09-15T12:00", "2017-10-01T01:00 -03"},
 		{"Asia/Amman", "2016-03-31T12:00", "2016-04-01T01:00 EEST"},
 	} {
 		now, err := time.ParseInLocation("2006-01-02T15:04", tt.now, zone(t, tt.zone))
