@@ -1,0 +1,132 @@
+package report
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"net/url"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/godwit-ota/godwit"
+	"github.com/godwit-ota/godwit/internal/http1"
+	"github.com/godwit-ota/godwit/vfs"
+)
+
+// A Place is where reports go.
+type Place struct {
+	// URL says where and how:
+	//
+	//	https://HOST/PATH          each report is one POST; also http://
+	//	mqtts://HOST:8883/TOPIC    MQTT 5, QoS 1; also mqtt://, port 1883
+	//	file:///PATH               a line for each report at the end of a file
+	//
+	// In TOPIC {device} stands for the device's id. USER:PASSWORD@ before HOST is
+	// the same as User and Password. Secrets sent over http or mqtt can be read
+	// on the way.
+	URL      string
+	User     string
+	Password string
+	Token    string // HTTP: Authorization: Bearer, in place of User
+	ClientID string // MQTT: default "godwit-" and a hash of the device's id
+
+	// MaxBytes is the size at which a file makes room: it is renamed to PATH.1,
+	// which it replaces, and a new one begun. 1 MiB, at least 16 KiB.
+	MaxBytes int64
+	// FS is the file system of a file, rooted at its folder; nil is the
+	// operating system's.
+	FS vfs.FS
+}
+
+// Check finds mistakes that can be found without asking the place. It fails with
+// CodeConfig.
+func (p Place) Check() error { return (&Reporter{cfg: Config{Device: "device"}}).newPlace(p).bad }
+
+// keySize is how many bytes of a hash tell places apart.
+const keySize = 8
+
+// A place is a Place in use.
+type place struct {
+	Place
+	r    *Reporter
+	u    *url.URL // without credentials
+	key  string   // of its cursor
+	host string   // for messages
+	bad  error    // what is wrong with the Place
+
+	fails int       // since it last took a report
+	until time.Time // it is left alone until then
+}
+
+func (r *Reporter) newPlace(c Place) *place {
+	p := &place{Place: c, r: r, host: "a place"}
+	sum := sha256.Sum256([]byte(c.URL))
+	p.key = hex.EncodeToString(sum[:keySize])
+	config := func(text, hint string) *place {
+		p.bad = godwit.Fail(godwit.CodeConfig, nil, text, hint)
+		return p
+	}
+	const kinds = "write https://HOST/PATH, mqtts://HOST/TOPIC or file:///PATH"
+	u, err := url.Parse(c.URL)
+	if err != nil {
+		return config("the address of a place for reports is no URL", kinds)
+	}
+	if u.User != nil {
+		if p.User == "" {
+			p.User = u.User.Username()
+			p.Password, _ = u.User.Password()
+		}
+		u.User = nil
+	}
+	p.u = u
+	// Another password does not make another place of it.
+	sum = sha256.Sum256([]byte(u.String()))
+	p.key = hex.EncodeToString(sum[:keySize])
+	p.host = u.Hostname()
+	switch u.Scheme {
+	case "http", "https":
+	case "mqtt", "mqtts":
+		if u.RawQuery != "" || u.Fragment != "" {
+			return config("the address of the broker "+p.host+" has a \"?\" or \"#\" in it", "a topic cannot have a #; write a ? as %3F")
+		}
+		if t := p.topic(); t == "" || len(t) > 1024 || strings.ContainsAny(t, "+#\x00") || strings.HasPrefix(t, "$") {
+			return config("reports to the broker "+p.host+" have no topic that can be published to",
+				"write mqtts://"+p.host+"/TOPIC, without + and #; the id of the device counts as well")
+		}
+		if len(p.User) > 1024 || len(p.Password) > 32<<10 || len(p.ClientID) > 1024 {
+			return config("the credentials for the broker "+p.host+" are too long", "")
+		}
+	case "file":
+		p.host = u.Path
+		if u.Host != "" || !path.IsAbs(u.Path) || u.Path != path.Clean(u.Path) || u.Path == "/" {
+			return config("the address of a file for reports is none", "write file:///PATH")
+		}
+		p.MaxBytes = max(p.MaxBytes, 0)
+		if p.MaxBytes == 0 {
+			p.MaxBytes = 1 << 20
+		}
+		p.MaxBytes = max(p.MaxBytes, 16<<10)
+		return p
+	default:
+		return config("a place for reports has an address of a kind that is not known", kinds)
+	}
+	if p.host == "" {
+		return config("the address of a place for reports names no host", kinds)
+	}
+	return p
+}
+
+// open makes the way to a place.
+func (p *place) open(ctx context.Context, t *http1.Transport) (way, error) {
+	if p.bad != nil {
+		return nil, p.bad
+	}
+	switch p.u.Scheme {
+	case "file":
+		return p.openFile()
+	case "mqtt", "mqtts":
+		return p.openMQTT(ctx, t)
+	}
+	return &web{p, t}, nil
+}
