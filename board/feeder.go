@@ -144,7 +144,7 @@ func (f *Feeder) run() {
 			f.hungry.Store(false)
 			f.feed()
 		} else if !f.hungry.Swap(true) {
-			f.report(godwit.Fail(godwit.CodeTimeout, nil, "nothing has moved for "+f.limit.String()+", so the watchdog is not fed any more",
+			f.report(godwit.Fail(godwit.CodeTimeout, nil, "nothing has moved for "+f.silence().Round(time.Second).String()+", so the watchdog is not fed any more",
 				"without a sign of life it resets within "+f.Timeout().String()))
 		}
 		select {
@@ -156,9 +156,14 @@ func (f *Feeder) run() {
 	}
 }
 
+// silence is the time since the last proof of life.
+func (f *Feeder) silence() time.Duration {
+	return time.Since(f.start) - time.Duration(f.alive.Load())
+}
+
 // living reports whether the last proof of life is young enough.
 func (f *Feeder) living() bool {
-	if time.Since(f.start)-time.Duration(f.alive.Load()) < f.limit {
+	if f.silence() < f.limit {
 		return true
 	}
 	f.mu.Lock()
