@@ -63,6 +63,7 @@ var floors = map[string]int{
 	"board":              2,
 	"history":            2,
 	"report":             3,
+	"service":            2,
 
 	"engine": 3,
 
