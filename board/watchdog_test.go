@@ -37,9 +37,15 @@ func (d *tree) terminal() (written func() string) {
 		d.t.Skip("no terminals here: ", err)
 	}
 	return func() string {
+		var s string
 		b := make([]byte, 1000)
-		n, _ := unix.Read(fd, b)
-		return string(b[:max(n, 0)])
+		// The kernel passes it on in its own time.
+		for range 20 {
+			n, _ := unix.Read(fd, b)
+			s += string(b[:max(n, 0)])
+			time.Sleep(10 * time.Millisecond)
+		}
+		return s
 	}
 }
 
