@@ -1,19 +1,15 @@
 package report
 
 import (
-	"bytes"
 	"crypto/ed25519"
-	"crypto/rand"
 	"crypto/sha512"
 	"encoding/base64"
 	"encoding/binary"
-	"encoding/pem"
 	"errors"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"golang.org/x/crypto/ssh"
 
@@ -51,8 +47,8 @@ func loadKey(file string) (*key, error) {
 		return fail(nil, "the key that signs reports has a passphrase", "nobody is there to type it: "+keyHint)
 	case err != nil:
 		return fail(err, "the file "+file+" is no private key", keyHint)
-	case signer.PublicKey().Type() != ssh.KeyAlgoED25519:
-		return fail(nil, "the key that signs reports is of the type "+signer.PublicKey().Type()+", not "+ssh.KeyAlgoED25519, keyHint)
+	case signer.PublicKey().Type() != keyType:
+		return fail(nil, "the key that signs reports is of the type "+signer.PublicKey().Type()+", not "+keyType, keyHint)
 	}
 	return &key{signer}, nil
 }
@@ -62,31 +58,38 @@ func loadKey(file string) (*key, error) {
 // trust/sshsig reads it.
 func (k *key) sign(message []byte) (string, error) {
 	const hash = "sha512"
-	field := func(b []byte, s []byte) []byte {
-		return append(binary.BigEndian.AppendUint32(b, uint32(len(s))), s...)
-	}
 	sum := sha512.Sum512(message)
 	// What is signed: the preamble, namespace, a reserved field, hash, its value.
 	b := append(make([]byte, 0, 256), "SSHSIG"...)
-	b = field(field(field(field(b, []byte(Namespace)), nil), []byte(hash)), sum[:])
-	signature, err := k.signer.Sign(rand.Reader, b)
+	b = fields(b, Namespace, "", hash, string(sum[:]))
+	signature, err := k.signer.Sign(nil, b)
 	if err != nil {
 		return "", godwit.Fail(godwit.CodeFailed, err, "a report cannot be signed", "")
 	}
-	value := field(field(nil, []byte(signature.Format)), signature.Blob)
+	value := fields(nil, signature.Format, string(signature.Blob))
 	// What is armored: the preamble, a version, the key, the same, the value.
-	b = binary.BigEndian.AppendUint32(append(b[:0], "SSHSIG"...), 1)
-	b = field(b, k.signer.PublicKey().Marshal())
-	b = field(field(field(field(b, []byte(Namespace)), nil), []byte(hash)), value)
-	var s strings.Builder
-	s.WriteString("-----BEGIN SSH SIGNATURE-----\n")
+	b = append(b[:0], "SSHSIG\x00\x00\x00\x01"...)
+	b = fields(b, string(k.signer.PublicKey().Marshal()), Namespace, "", hash, string(value))
+	return armor("SSH SIGNATURE", b), nil
+}
+
+// fields appends each text behind its length (RFC 4251, 5, "string").
+func fields(b []byte, list ...string) []byte {
+	for _, s := range list {
+		b = append(binary.BigEndian.AppendUint32(b, uint32(len(s))), s...)
+	}
+	return b
+}
+
+// armor writes b between two lines of dashes as ssh-keygen does it.
+func armor(kind string, b []byte) string {
+	s := "-----BEGIN " + kind + "-----\n"
 	for text := base64.StdEncoding.EncodeToString(b); text != ""; {
-		n := min(len(text), 70) // as ssh-keygen breaks it
-		s.WriteString(text[:n] + "\n")
+		n := min(len(text), 70)
+		s += text[:n] + "\n"
 		text = text[n:]
 	}
-	s.WriteString("-----END SSH SIGNATURE-----\n")
-	return s.String(), nil
+	return s + "-----END " + kind + "-----\n"
 }
 
 // NewKey makes an ed25519 key without a passphrase in file, which only its owner
@@ -106,16 +109,33 @@ func NewKey(file, comment string) (public string, made bool, err error) {
 	if err != nil {
 		return "", false, err
 	}
-	return string(bytes.TrimSpace(ssh.MarshalAuthorizedKey(k.signer.PublicKey()))), made, nil
+	return keyType + " " + base64.StdEncoding.EncodeToString(k.signer.PublicKey().Marshal()), made, nil
+}
+
+const keyType = "ssh-ed25519" // RFC 8709
+
+// newKey gives a private key as OpenSSH writes it (PROTOCOL.key), unencrypted.
+// The ssh package would do it as well, for 25 kB of the binary: it can encrypt,
+// and knows keys of all kinds.
+func newKey(comment string) (string, error) {
+	public, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		return "", err
+	}
+	blob := string(fields(nil, keyType, string(public)))
+	// Two numbers that are equal show a reader that it decrypted well.
+	secret := fields(make([]byte, 8), keyType, string(public), string(private), comment)
+	for i := byte(1); len(secret)%8 != 0; i++ { // cipher "none" has blocks of 8
+		secret = append(secret, i)
+	}
+	b := fields([]byte("openssh-key-v1\x00"), "none", "none", "") // cipher, kdf, its options
+	b = append(b, 0, 0, 0, 1)                                     // one key
+	return armor("OPENSSH PRIVATE KEY", fields(b, blob, string(secret))), nil
 }
 
 // makeKey reports whether it was this call that put the key there.
 func makeKey(file, comment string) (made bool, err error) {
-	_, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return false, err
-	}
-	block, err := ssh.MarshalPrivateKey(private, clean(comment, maxText))
+	text, err := newKey(clean(comment, maxText))
 	if err != nil {
 		return false, err
 	}
@@ -125,7 +145,7 @@ func makeKey(file, comment string) (made bool, err error) {
 		return false, err
 	}
 	defer os.Remove(f.Name())
-	_, err = f.Write(pem.EncodeToMemory(block))
+	_, err = f.WriteString(text)
 	if err == nil {
 		err = f.Sync()
 	}

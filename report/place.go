@@ -55,12 +55,15 @@ type place struct {
 	host string   // for messages
 	bad  error    // what is wrong with the Place
 
+	opener func(context.Context, *http1.Transport) (way, error)
+
 	fails int       // since it last took a report
 	until time.Time // it is left alone until then
 }
 
 func (r *Reporter) newPlace(c Place) *place {
 	p := &place{Place: c, r: r, host: "a place"}
+	p.opener = p.way
 	sum := sha256.Sum256([]byte(c.URL))
 	p.key = hex.EncodeToString(sum[:keySize])
 	config := func(text, hint string) *place {
@@ -117,8 +120,8 @@ func (r *Reporter) newPlace(c Place) *place {
 	return p
 }
 
-// open makes the way to a place.
-func (p *place) open(ctx context.Context, t *http1.Transport) (way, error) {
+// way makes the way to a place.
+func (p *place) way(ctx context.Context, t *http1.Transport) (way, error) {
 	if p.bad != nil {
 		return nil, p.bad
 	}

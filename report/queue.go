@@ -206,6 +206,13 @@ func (r *Reporter) load() (q *queue, slot int) {
 			q, slot = found, 1-i
 		}
 	}
+	if q.turn != r.durable && q.turn > 0 {
+		// A process that was killed may have written it and not synced it. The next
+		// write goes over the copy that a power cut would lead back to.
+		if f, err := r.cfg.FS.Open(r.file(strconv.Itoa(1-slot)), vfs.Write); err == nil && r.sync(f, 1-slot) == nil {
+			r.durable = q.turn
+		}
+	}
 	if r.memory != nil && r.memory.turn > q.turn {
 		q = r.memory
 	}
@@ -234,16 +241,22 @@ func (r *Reporter) save(q *queue, slot int) error {
 	if err == nil {
 		err = f.Truncate(int64(len(b)))
 	}
-	if err == nil {
-		err = f.Sync()
+	if err != nil {
+		f.Close()
+		return err
 	}
+	return r.sync(f, slot)
+}
+
+// sync makes a slot durable and closes it.
+func (r *Reporter) sync(f vfs.File, slot int) error {
+	err := f.Sync()
 	if e := f.Close(); err == nil {
 		err = e
 	}
-	// A file that was there may still have a name that is not durable, from a
-	// process that ended before it came to this.
+	// A file that was there may still have a name that is not durable.
 	for dir := r.cfg.Folder; err == nil && !r.named[slot]; dir = path.Dir(dir) {
-		if err = fsys.SyncDir(dir); dir == "." {
+		if err = r.cfg.FS.SyncDir(dir); dir == "." {
 			r.named[slot] = err == nil
 		}
 	}

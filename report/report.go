@@ -92,9 +92,10 @@ type Reporter struct {
 	cfg    Config
 	places []*place
 
-	mu     sync.Mutex // over the queue and FS
-	memory *queue     // what could not be written to the disk; else nil
-	named  [2]bool    // the slots whose names this process has made durable
+	mu      sync.Mutex // over the queue and FS
+	memory  *queue     // what could not be written to the disk; else nil
+	named   [2]bool    // the slots whose names this process has made durable
+	durable int64      // turn of the last queue that it has
 
 	sending sync.Mutex
 	traffic webclient.Traffic
@@ -215,7 +216,7 @@ func (r *Reporter) change(fn func(*queue) (bool, error)) error {
 		r.memory = q
 		return vfs.StateError(err)
 	}
-	r.memory = nil
+	r.memory, r.durable = nil, q.turn
 	return nil
 }
 

@@ -140,6 +140,7 @@ type receiver struct {
 	mu    sync.Mutex
 	got   []content
 	asked int
+	takes int              // so many before do
 	do    http.HandlerFunc // nil: takes it
 }
 
@@ -150,7 +151,7 @@ func receive(t testing.TB) *receiver {
 		v.mu.Lock()
 		defer v.mu.Unlock()
 		v.asked++
-		if v.do != nil {
+		if v.takes--; v.do != nil && v.takes < 0 {
 			v.do(w, req)
 			return
 		}

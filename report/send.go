@@ -129,7 +129,7 @@ func after(items []item, seq int64) []item {
 func (r *Reporter) deliver(ctx context.Context, p *place, t *http1.Transport, items []item) (n int, err error) {
 	var w way
 	err = r.step(ctx, func(ctx context.Context) (err error) {
-		w, err = p.open(ctx, t)
+		w, err = p.opener(ctx, t)
 		return err
 	})
 	if err == nil {
