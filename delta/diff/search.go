@@ -20,13 +20,15 @@ type search struct {
 	old, new []byte
 	header   delta.Header
 	o        Options
-	end      time.Time // when no more is tried
+	end      time.Time // when no more is tried; zero for never
 	back     bool
 	marks    []bool // see operands
 
 	mu   sync.Mutex
 	best []byte
-	way  []model.Jump // of best
+	way  []model.Jump // of best, if ok
+	ok   bool         // best is modelled
+	rank int          // of best: of patches of one size the one with the lowest is kept, whichever is made first
 	err  error
 
 	done, total int64
@@ -42,23 +44,25 @@ var tastes = []struct {
 
 // Contents above these sizes are too much work for as much care as others.
 const (
-	large = 6 << 20  // one taste, if no more time is given
-	huge  = 16 << 20 // no sources in the new content, fewer lanes
+	careful = 128 << 10 // programs: two tastes, if no more time is given
+	large   = 6 << 20   // one taste, likewise; no polishing
+	huge    = 16 << 20  // no sources in the new content, fewer lanes
 )
 
 func newSearch(ctx context.Context, h delta.Header, old, new []byte, o Options) *search {
 	s := &search{ctx: ctx, old: old, new: new, header: h, o: o}
-	budget := o.Budget
-	if budget <= 0 {
-		// A megabyte takes about a second for each taste and guess.
-		budget = 3*time.Second + time.Duration(len(new))*5*time.Microsecond
+	if o.Budget > 0 {
+		s.end = time.Now().Add(o.Budget)
 	}
-	s.end = time.Now().Add(budget)
 	s.back = !o.NoReadBack && len(new) < huge
 	return s
 }
 
-func (s *search) late() bool { return s.ctx.Err() != nil || time.Now().After(s.end) }
+// late tells whether time is up, which it is only where some was given: otherwise
+// the same contents always give the same patch.
+func (s *search) late() bool {
+	return s.ctx.Err() != nil || !s.end.IsZero() && time.Now().After(s.end)
+}
 
 // worked tells how much of the work is done.
 func (s *search) worked(n int64) {
@@ -69,7 +73,7 @@ func (s *search) worked(n int64) {
 		return
 	}
 	done := s.done
-	if must := s.total - s.extra; s.extra > 0 && done >= must {
+	if must := s.total - s.extra; !s.end.IsZero() && done >= must {
 		// What comes now ends when time is up.
 		spent := max(0, 1-float64(time.Until(s.end))/float64(s.end.Sub(s.must)))
 		done = max(done, must+int64(spent*float64(s.extra)))
@@ -85,10 +89,18 @@ func (s *search) run() ([]byte, error) {
 	guesses := Guesses(s.old, s.new)
 	n := int64(len(s.new))
 	more := len(tastes)
-	if len(s.new) > large && s.o.Budget == 0 {
+	switch {
+	case s.o.Budget > 0:
+	case len(s.new) > large:
 		more = 1
+	case guesses[0].Code && len(s.new) > careful:
+		more = 2
 	}
 	s.extra, s.must = 2*n*int64(more-1), time.Now()
+	refine := len(s.new) <= large
+	if refine {
+		s.extra += s.effort(guesses[0])
+	}
 	s.total = n*int64(1+len(guesses)) + s.extra
 	s.marks = operands(s.old, &guesses[0].Recipe)
 	jumps, err := s.align(0)
@@ -100,7 +112,7 @@ func (s *search) run() ([]byte, error) {
 	var wait sync.WaitGroup
 	sizes := make([]int, len(guesses))
 	for i := range guesses {
-		wait.Go(func() { sizes[i] = s.try(jumps, guesses[i]) })
+		wait.Go(func() { sizes[i] = s.try(jumps, guesses[i], i) })
 		if i%2 == 1 {
 			wait.Wait()
 		}
@@ -114,11 +126,12 @@ func (s *search) run() ([]byte, error) {
 	s.mu.Lock()
 	s.must = time.Now()
 	s.mu.Unlock()
-	if more > 1 && !s.late() {
+	if more > 1 {
+		half := s.end.Add(-time.Until(s.end) / 2)
 		next := 1
 		for range 2 {
 			wait.Go(func() {
-				for !s.late() {
+				for s.ctx.Err() == nil && (s.end.IsZero() || time.Now().Before(half)) {
 					s.mu.Lock()
 					k := next
 					next++
@@ -127,7 +140,7 @@ func (s *search) run() ([]byte, error) {
 						return
 					}
 					if jumps, err := s.align(k); err == nil {
-						s.try(jumps, guess)
+						s.try(jumps, guess, len(guesses)+k)
 					}
 				}
 			})
@@ -140,7 +153,9 @@ func (s *search) run() ([]byte, error) {
 	if s.err != nil {
 		return nil, s.err
 	}
-	s.polish(guess)
+	if refine {
+		s.refine(guess)
+	}
 	if s.o.Progress != nil {
 		s.o.Progress(s.total, s.total)
 	}
@@ -169,7 +184,7 @@ func (s *search) align(k int) ([]model.Jump, error) {
 
 // try codes the content by a way and a guess, keeps the patch if it is the
 // smallest one, and gives its size.
-func (s *search) try(jumps []model.Jump, guess Guess) int {
+func (s *search) try(jumps []model.Jump, guess Guess, rank int) int {
 	const chunk = 1 << 16
 	h := s.header
 	h.Method, h.Code, h.Recipe = delta.Modelled, guess.Code, guess.Recipe
@@ -199,8 +214,8 @@ func (s *search) try(jumps []model.Jump, guess Guess) int {
 	if err := w.Err(); err != nil {
 		s.err = err
 	}
-	if len(patch) < len(s.best) {
-		s.best, s.way = patch, jumps
+	if len(patch) < len(s.best) || len(patch) == len(s.best) && rank < s.rank {
+		s.best, s.way, s.ok, s.rank = patch, jumps, true, rank
 	}
 	return len(patch)
 }
@@ -219,23 +234,22 @@ func coding(h delta.Header, old, new []byte) *model.Walk {
 	return w
 }
 
-// polish leaves out jumps of a small patch as long as that makes it smaller.
-func (s *search) polish(guess Guess) {
-	const small, most = 16 << 10, 128 << 10
-	if len(s.best) > small || len(s.new) > most {
-		return
+// effort is how much is coded for polishing, in bytes: what takes some ten seconds
+// for a program of a megabyte, or a text of a few hundred kilobytes.
+func (s *search) effort(guess Guess) int64 {
+	if guess.Code {
+		return 4<<20 + 3*int64(len(s.new))
 	}
-	for won := true; won && !s.late(); {
-		won = false
-		for k := 0; k < len(s.way) && !s.late(); k++ {
-			for n := 1; n <= 2 && k+n <= len(s.way); n++ {
-				fewer := append(append([]model.Jump{}, s.way[:k]...), s.way[k+n:]...)
-				before := len(s.best)
-				if s.try(fewer, guess); len(s.best) < before {
-					won = true
-				}
-			}
-		}
+	return 80<<20 + 40*int64(len(s.new))
+}
+
+// refine polishes the best way as long as that makes the patch smaller.
+func (s *search) refine(guess Guess) {
+	left := s.effort(guess)
+	for won := s.ok; won && left > 0 && !s.late(); {
+		before := len(s.best)
+		s.try(s.polish(s.way, guess, &left), guess, math.MaxInt)
+		won = len(s.best) < before
 	}
 }
 

@@ -10,10 +10,9 @@ type matcher struct {
 	len  uint32 // how many bytes speak for it
 }
 
-func (m *matcher) init(hist, head []byte) {
-	m.hist, m.head = hist, head
-	clear(hist)
-	clear(head)
+func (m *matcher) clear() {
+	clear(m.hist)
+	clear(m.head)
 }
 
 // predict is the next byte, and how many bytes speak for it.

@@ -87,6 +87,7 @@ type Walk struct {
 	outLen int
 	err    error
 
+	mem   []byte
 	want  []byte // encoding
 	jumps []Jump
 }
@@ -138,31 +139,50 @@ func (l *layout) memory() int {
 
 // Init makes w ready for a task, in mem, which has at least Memory(tier) bytes.
 func (w *Walk) Init(mem []byte, t Task) {
-	l := layoutOf(t.Tier, t.Code)
+	*w = Walk{Task: t}
+	if w.Recipe == nil {
+		w.Recipe = &noRecipe
+	}
+	w.carve(mem)
+	if len(w.match.hist) > 0 {
+		w.match.clear()
+	}
+	w.rnd = 1
+	w.refs.init()
+	w.readRecipe()
+	w.learned()
+}
+
+// carve gives each part of w its place in mem.
+func (w *Walk) carve(mem []byte) {
+	l := layoutOf(w.Tier, w.Code)
+	w.mem = mem
 	take := func(n int) []byte {
 		b := mem[:n:n]
 		mem = mem[n:]
 		return b
-	}
-	*w = Walk{Task: t}
-	if w.Recipe == nil {
-		w.Recipe = &noRecipe
 	}
 	w.hits, w.literals = l.hits, l.literals
 	w.shared, w.pool = uint32(l.shared), uint32(l.pool)
 	w.slots = take(2 * l.slots())
 	w.weights = take(2 * l.weights())
 	w.win, w.buf, w.out = take(l.window), take(l.in), take(l.out)
-	shifts, used := take(8*l.shifts), take(l.shifts)
+	w.refs.code.mem, w.refs.code.used = take(8*l.shifts), take(l.shifts)
 	if l.hist > 0 {
-		w.match.init(take(1<<l.hist), take(2<<(l.hist-2)))
+		w.match.hist, w.match.head = take(1<<l.hist), take(2<<(l.hist-2))
 	}
-	w.rnd = 1
-	w.refs.init()
-	w.refs.code.mem, w.refs.code.used = shifts, used
-	w.readRecipe()
-	w.learned()
 }
+
+// Copy makes c what w is, in memory of its own. It is for encoding only.
+func (w *Walk) Copy(c *Walk, mem []byte) {
+	copy(mem, w.mem)
+	*c = *w
+	c.carve(mem)
+	c.done = nil
+}
+
+// Follow is the way to go from here on.
+func (w *Walk) Follow(jumps []Jump) { w.jumps = jumps }
 
 // Decode codes n bytes, or as many as are left, from in to sink. in goes on where
 // it was when Decode returned before. An error of in, sink or what is read,

@@ -54,3 +54,32 @@ func TestRoundTrip(t *testing.T) {
 		roundTrip(t, tier, old, nil, nil)
 	}
 }
+
+// A copy codes what the walk itself codes, and the walk does not notice.
+func TestCopy(t *testing.T) {
+	old := bytes.Repeat([]byte("what was there before, and some more of it\n"), 200)
+	new := bytes.Replace(old, []byte("before, and"), []byte("then; or"), 30)
+	for tier := 1; tier <= 3; tier++ {
+		task := Task{Tier: tier, Old: bytes.NewReader(old), OldSize: int64(len(old)), Back: bytes.NewReader(new), NewSize: int64(len(new))}
+		jumps := []Jump{{100, 40}, {400, int64(len(old)) + 20}, {5000, 4000}}
+		var w, c Walk
+		w.Init(make([]byte, Memory(tier)), task)
+		w.Encode(new, jumps, nil)
+		w.EncodeTo(450)
+		memory := make([]byte, Memory(tier))
+		for range 2 { // the second time over what the first one left
+			before := w.Length()
+			w.Copy(&c, memory)
+			c.Follow([]Jump{{5000, 4000}})
+			c.EncodeTo(int64(len(new)))
+			if w.Length() != before {
+				t.Fatal("the walk has gone on with its copy")
+			}
+		}
+		done := bytes.Clone(w.done)
+		w.EncodeTo(int64(len(new)))
+		if want, got := w.Finish(), append(done, c.Finish()...); !bytes.Equal(want, got) {
+			t.Errorf("tier %d: %d bytes, and %d by a copy", tier, len(want), len(got))
+		}
+	}
+}
