@@ -275,11 +275,15 @@ func adcVolts(dir, input string) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	// Scale and offset belong to one channel, or to all.
+	// Scale and offset belong to one channel, or to all of its kind.
+	all := dir + "/in_voltage"
+	if strings.Contains(input, "-") {
+		all += "-voltage"
+	}
 	shared := func(attr string) (float64, error) {
 		v, err := readFloat(one + attr)
 		if missing(err) {
-			v, err = readFloat(dir + "/in_voltage" + attr)
+			v, err = readFloat(all + attr)
 		}
 		return v, err
 	}

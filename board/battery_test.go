@@ -93,7 +93,7 @@ func TestBattery(t *testing.T) {
 			"iio:device0/in_voltage0_raw": "39718"}), // 2.0 V
 			want: Battery{Known: true, Percent: 83.33, Volts: 4.0, Source: "iio:device0 voltage0"}},
 		{name: "two inputs against each other", cfg: BatteryConfig{ADC: "0-voltage1"}, files: iio(map[string]string{
-			"iio:device0/in_voltage0-voltage1_raw": "-5", "iio:device0/in_voltage-voltage_scale": "1", "iio:device0/in_voltage0-voltage1_scale": "1"}),
+			"iio:device0/in_voltage0-voltage1_raw": "-5", "iio:device0/in_voltage-voltage_scale": "1", "iio:device0/in_voltage_scale": "-1000"}),
 			want: Battery{Known: true, Percent: 0, Source: "iio:device0 voltage0-voltage1"}},
 		{name: "below empty", cfg: BatteryConfig{ADC: "0"}, files: iio(map[string]string{"iio:device0/in_voltage0_raw": "100"}),
 			want: Battery{Known: true, Volts: 0.005, Source: "iio:device0 voltage0"}},
