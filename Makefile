@@ -23,7 +23,7 @@ STATICCHECK = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.7.0
 # The packages that microcontrollers can use as well.
 SMALL = $(wildcard gate plan vfs store manifest trust trust/sshsig trust/tagtext source/web engine delta delta/model delta/address delta/otadelta delta/tree delta/inplace)
 
-.PHONY: help build demo test lint fuzz bench proof proof-quick cross sizes clean
+.PHONY: help build demo test lint fuzz bench proof proof-quick cross dist sizes clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -77,6 +77,16 @@ cross: ## build for all targets into out/dist
 		IFS=: read -r name os arch variant limit <<< "$$t"; \
 		env CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch $$variant \
 			$(GO) build $(BUILDFLAGS) -o out/dist/godwit-$$name ./cmd/godwit || exit 1; done
+
+# The devices that there are packages for, and beside TARGETS more of them.
+DIST = $(TARGETS) \
+	linux-armv7:linux:arm:GOARM=7:- \
+	linux-riscv64:linux:riscv64:GORISCV64=rva20u64:-
+
+dist: ## make .deb, .rpm, .apk, .ipk and .tar.gz for all devices in out/dist
+	@$(MAKE) --no-print-directory cross TARGETS="$(DIST)"
+	@cd dist && $(GO) run . -version "$(VERSION)" -epoch "$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)}" \
+		-binaries ../out/dist -out ../out/dist
 
 sizes: cross ## report the size of each binary and hold the limits
 	@bad=0; for t in $(TARGETS); do \
