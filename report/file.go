@@ -3,9 +3,7 @@ package report
 import (
 	"bytes"
 	"context"
-	"errors"
 	"io"
-	"io/fs"
 	"path"
 
 	"github.com/godwit-ota/godwit"
@@ -61,15 +59,9 @@ func (a *appender) append(line []byte) error {
 	}
 	size, err := f.Size()
 	if err == nil && size > 0 && size+int64(len(line)) > a.p.MaxBytes {
-		f.Close()
-		if err = a.fs.Rename(a.name, a.name+".1"); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
+		if err = a.keep(f); err == nil {
+			size = 0
 		}
-		a.fresh = true
-		if f, err = a.fs.Open(a.name, vfs.Write); err != nil {
-			return err
-		}
-		size = 0
 	}
 	if err == nil {
 		size, err = whole(f, size)
@@ -89,6 +81,28 @@ func (a *appender) append(line []byte) error {
 	if err == nil && a.fresh {
 		err = a.fs.SyncDir(".")
 		a.fresh = err != nil
+	}
+	return err
+}
+
+// keep copies what is in a file to the one beside it. A rename would be less
+// work, and on FAT a power cut could take both names.
+func (a *appender) keep(f vfs.File) error {
+	old, err := a.fs.Open(a.name+".1", vfs.Write)
+	if err != nil {
+		return err
+	}
+	if err = old.Truncate(0); err == nil {
+		_, err = io.Copy(old, f)
+	}
+	if err == nil {
+		err = old.Sync()
+	}
+	if e := old.Close(); err == nil {
+		err = e
+	}
+	if err == nil {
+		err = a.fs.SyncDir(".")
 	}
 	return err
 }

@@ -46,10 +46,13 @@ type mqttPacket struct {
 	body []byte // what follows the length
 }
 
-// readPacket reads a control packet (2.1).
+// readPacket reads a control packet (2.1) of a type that we can get.
 func readPacket(r *bufio.Reader) (p mqttPacket, err error) {
 	if p.head, err = r.ReadByte(); err != nil {
 		return p, err
+	}
+	if p.head != mqttConnack && p.head != mqttPuback && p.head != mqttDisconnect {
+		return p, errMQTT // nothing else comes to somebody who only publishes
 	}
 	// The remaining length is a variable byte integer (1.5.5).
 	n, shift := 0, 0
@@ -116,10 +119,8 @@ func parseAnswer(p mqttPacket) (a mqttAnswer, err error) {
 	case mqttPuback: // 3.4; code and properties may be missing
 		a.id = m.u16()
 		m.optional(&a)
-	case mqttDisconnect: // 3.14; the same
+	default: // DISCONNECT, 3.14; the same
 		m.optional(&a)
-	default:
-		return a, errMQTT
 	}
 	if m.bad || len(m.b) > 0 {
 		return a, errMQTT

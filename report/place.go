@@ -31,8 +31,8 @@ type Place struct {
 	Token    string // HTTP: Authorization: Bearer, in place of User
 	ClientID string // MQTT: default "godwit-" and a hash of the device's id
 
-	// MaxBytes is the size at which a file makes room: it is renamed to PATH.1,
-	// which it replaces, and a new one begun. 1 MiB, at least 16 KiB.
+	// MaxBytes is the size at which a file makes room: what is in it takes the
+	// place of what is in PATH.1, and it begins anew. 1 MiB, at least 16 KiB.
 	MaxBytes int64
 	// FS is the file system of a file, rooted at its folder; nil is the
 	// operating system's.

@@ -194,11 +194,15 @@ func (p *queueParser) line(name string) int64 {
 }
 
 // load gives the queue, and the number of the slot to write it to next: never
-// the one that it was found in. What cannot be read is as good as lost.
+// the one that it was found in. What cannot be read twice is as good as lost.
 func (r *Reporter) load() (q *queue, slot int) {
 	q = newQueue()
 	for i := range 2 {
-		b, err := vfs.ReadFile(r.cfg.FS, r.file(strconv.Itoa(i)), maxQueue)
+		name := r.file(strconv.Itoa(i))
+		b, err := vfs.ReadFile(r.cfg.FS, name, maxQueue)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			b, err = vfs.ReadFile(r.cfg.FS, name, maxQueue)
+		}
 		if err != nil {
 			continue
 		}
