@@ -29,6 +29,7 @@ type trial struct {
 	w      model.Walk
 	memory []byte
 	meter  costMeter
+	costs  []float64 // after each look
 }
 
 // A costMeter adds up what bits cost, and notes where literals were coded.
@@ -72,6 +73,9 @@ const (
 	candidates = 6
 	// changes are how many are made at one jump.
 	changes = 4
+	// Each so many bytes it is looked whether a change is hopeless: more than so
+	// many bits behind.
+	look, behind = 8, 40
 	// copying is how many bytes are coded in the time that copying a walk takes.
 	copying = 64
 )
@@ -183,7 +187,8 @@ func (p *polisher) change(k int, list []change) bool {
 	}
 	end = min(end, limit)
 	p.spend(int64(1+len(list)) * (end - p.w.At() + copying))
-	least := p.trials[0].cost(p, rest, end, math.Inf(1)) - gain
+	least := p.trials[0].cost(p, rest, end, math.Inf(1), nil) - gain
+	base := slices.Clone(p.trials[0].costs)
 	best := -1
 	var mu sync.Mutex
 	next := 0
@@ -204,7 +209,7 @@ func (p *polisher) change(k int, list []change) bool {
 			if !ok {
 				continue
 			}
-			cost := t.cost(p, slices.Concat(c.put, rest[c.drop:]), end, most)
+			cost := t.cost(p, slices.Concat(c.put, rest[c.drop:]), end, most, base)
 			mu.Lock()
 			if cost < least || cost == least && i < best {
 				best, least = i, cost
@@ -281,15 +286,22 @@ func (p *polisher) shift(k int) int64 {
 	return p.way[k].Source - p.way[k].New
 }
 
-// cost is what it costs to code up to end by jumps, or more than most.
-func (t *trial) cost(p *polisher, jumps []model.Jump, end int64, most float64) float64 {
+// cost is what it costs to code up to end by jumps, or more than most. Where base
+// is what the way as it is had cost after each look, jumps that fall far behind are
+// given up.
+func (t *trial) cost(p *polisher, jumps []model.Jump, end int64, most float64, base []float64) float64 {
 	p.w.Copy(&t.w, t.memory)
 	t.w.Follow(jumps)
 	t.w.Watch(&t.meter)
 	t.meter.sum = 0
-	for at := t.w.At(); at < end && t.meter.sum <= most; {
-		at = min(end, at+64)
+	t.costs = t.costs[:0]
+	for at := t.w.At(); at < end; {
+		at = min(end, at+look)
 		t.w.EncodeTo(at)
+		if t.meter.sum > most || len(t.costs) < len(base) && t.meter.sum > base[len(t.costs)]+behind {
+			return math.Inf(1)
+		}
+		t.costs = append(t.costs, t.meter.sum)
 	}
 	return t.meter.sum
 }

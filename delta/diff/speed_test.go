@@ -33,7 +33,7 @@ func BenchmarkDecode(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			s.try(jumps, Guesses(old, new)[0])
+			s.try(jumps, Guesses(old, new)[0], 0)
 			mem := make([]byte, tier.Memory())
 			b.SetBytes(int64(len(new)))
 			b.ReportMetric(float64(len(s.best)), "bytes")
