@@ -114,14 +114,11 @@ func NewKey(file, comment string) (public string, made bool, err error) {
 
 const keyType = "ssh-ed25519" // RFC 8709
 
-// newKey gives a private key as OpenSSH writes it (PROTOCOL.key), unencrypted.
+// keyText gives a private key as OpenSSH writes it (PROTOCOL.key), unencrypted.
 // The ssh package would do it as well, for 25 kB of the binary: it can encrypt,
 // and knows keys of all kinds.
-func newKey(comment string) (string, error) {
-	public, private, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		return "", err
-	}
+func keyText(private ed25519.PrivateKey, comment string) string {
+	public := private[ed25519.SeedSize:]
 	blob := string(fields(nil, keyType, string(public)))
 	// Two numbers that are equal show a reader that it decrypted well.
 	secret := fields(make([]byte, 8), keyType, string(public), string(private), comment)
@@ -130,12 +127,12 @@ func newKey(comment string) (string, error) {
 	}
 	b := fields([]byte("openssh-key-v1\x00"), "none", "none", "") // cipher, kdf, its options
 	b = append(b, 0, 0, 0, 1)                                     // one key
-	return armor("OPENSSH PRIVATE KEY", fields(b, blob, string(secret))), nil
+	return armor("OPENSSH PRIVATE KEY", fields(b, blob, string(secret)))
 }
 
 // makeKey reports whether it was this call that put the key there.
 func makeKey(file, comment string) (made bool, err error) {
-	text, err := newKey(clean(comment, maxText))
+	_, private, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		return false, err
 	}
@@ -145,7 +142,7 @@ func makeKey(file, comment string) (made bool, err error) {
 		return false, err
 	}
 	defer os.Remove(f.Name())
-	_, err = f.WriteString(text)
+	_, err = f.WriteString(keyText(private, clean(comment, maxText)))
 	if err == nil {
 		err = f.Sync()
 	}

@@ -164,10 +164,14 @@ func receive(t testing.TB) *receiver {
 	return v
 }
 
-func (v *receiver) set(do http.HandlerFunc) {
+// set has it take so many reports more, and then do.
+func (v *receiver) set(do http.HandlerFunc, takes ...int) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.do = do
+	v.do, v.takes = do, 0
+	if len(takes) > 0 {
+		v.takes = takes[0]
+	}
 }
 
 // releases are the names that arrived, in order.

@@ -183,13 +183,12 @@ func TestOrder(t *testing.T) {
 	}
 	n := 0
 	for i := range 5 {
-		v.takes = 1
 		v.set(func(w http.ResponseWriter, _ *http.Request) {
 			if i%2 == 0 {
 				panic(http.ErrAbortHandler)
 			}
 			w.WriteHeader(503)
-		})
+		}, 1)
 		k, next, err := r.Send(t.Context())
 		wantCode(t, err, godwit.CodeNetwork)
 		n += k
