@@ -5,6 +5,7 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"slices"
 	"strconv"
 	"time"
 
@@ -97,10 +98,10 @@ func (h *History) merge() {
 		return
 	}
 	s := other.state
-	for _, e := range h.events {
+	for _, e := range slices.Backward(h.waiting.events()) {
 		s.add(e, h.opt)
 	}
-	for _, m := range h.bytes {
+	for _, m := range h.waiting.months {
 		s.count(m, h.opt.Now())
 	}
 	if !h.s.check.at.IsZero() && (h.newCheck || h.checked && s.check.guess) {
@@ -109,7 +110,7 @@ func (h *History) merge() {
 	if h.newBoot {
 		s.boot = h.s.boot
 	}
-	h.s, h.copy, h.aside, h.synced = s, other.which, -1, false
+	h.s, h.copy, h.aside, h.synced, h.named = s, other.which, -1, false, [2]bool{}
 }
 
 // flush writes the state, durably. What waited no longer does.
@@ -122,7 +123,8 @@ func (h *History) flush() error {
 		h.failed = now
 		return vfs.StateError(err)
 	}
-	h.events, h.bytes, h.newCheck, h.newBoot, h.errors = nil, nil, false, false, false
+	h.waiting = state{}
+	h.newCheck, h.newBoot, h.errors = false, false, false
 	h.lazy, h.failed = time.Time{}, time.Time{}
 	return nil
 }
@@ -162,7 +164,7 @@ func (h *History) write() error {
 		if h.fs.Rename(h.name(h.aside), h.name(h.aside)+damagedSuffix) == nil {
 			h.fs.SyncDir(h.folder) // if it is lost, the damaged copy is written over
 		}
-		h.aside = -1
+		h.named[h.aside], h.aside = false, -1
 	}
 	return nil
 }
@@ -192,10 +194,9 @@ func (h *History) anchor() error {
 	return err
 }
 
-// put makes b the content of a copy.
+// put makes b the content of a copy, and its name durable if that may not be so:
+// a process that was killed may have made it.
 func (h *History) put(which int, b []byte) error {
-	_, err := h.fs.Lstat(h.name(which))
-	created := errors.Is(err, fs.ErrNotExist)
 	f, err := h.fs.Open(h.name(which), vfs.Write)
 	if err != nil {
 		return err
@@ -213,8 +214,9 @@ func (h *History) put(which int, b []byte) error {
 	if e := f.Close(); err == nil {
 		err = e
 	}
-	if err == nil && created {
+	if err == nil && !h.named[which] {
 		err = h.fs.SyncDir(h.folder)
+		h.named[which] = err == nil
 	}
 	return err
 }

@@ -111,19 +111,29 @@ func decode(b []byte, opt Options) (s state, whole bool, entries int) {
 		got := sha256.Sum256(body)
 		whole = hex.EncodeToString(got[:]) == sum
 	}
-	if v, err := jsontext.Parse(b); err == nil && v.Kind == jsontext.Object {
-		s.take(v)
-		whole = whole || v.Get("format").Kind == jsontext.Null && (v.Get("crashes").Kind == jsontext.Array ||
-			v.Get("errors").Kind == jsontext.Array || v.Get("updates").Kind == jsontext.Array)
-	} else {
-		whole = false
+	v, err := jsontext.Parse(b)
+	if err != nil || v.Kind != jsontext.Object {
+		v, whole = jsontext.Value{}, false
+	}
+	ours = ours || v.Get("format").Kind != jsontext.Null || v.Get("sum").Kind != jsontext.Null
+	whole = whole || !ours && (v.Get("crashes").Kind == jsontext.Array || v.Get("errors").Kind == jsontext.Array || v.Get("updates").Kind == jsontext.Array)
+	s.take(v)
+	if !whole {
+		var lines state
 		for line := range bytes.Lines(b) {
-			s.takeLine(line)
+			lines.takeLine(line)
+		}
+		if lines.entries() > s.entries() {
+			s = lines
 		}
 	}
-	entries = len(s.months) + len(s.crashes) + len(s.errors) + len(s.updates)
+	entries = s.entries()
 	s.order(opt)
 	return s, whole, entries
+}
+
+func (s *state) entries() int {
+	return len(s.months) + len(s.crashes) + len(s.errors) + len(s.updates)
 }
 
 // headSum returns the checksum that a first line of ours gives.

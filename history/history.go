@@ -94,15 +94,15 @@ type History struct {
 	begin  time.Time
 
 	mu     sync.Mutex
-	s      state  // as it is to be
-	copy   int    // number of the copy that counts; -1 without one
-	aside  int    // number of a damaged copy to set aside; -1 without one
-	synced bool   // the copy that counts is known to be durable
-	booted string // id of this boot, "" before Boot
+	s      state   // as it is to be
+	copy   int     // number of the copy that counts; -1 without one
+	aside  int     // number of a damaged copy to set aside; -1 without one
+	synced bool    // the copy that counts is known to be durable
+	named  [2]bool // so are the names of the copies
+	booted string  // id of this boot, "" before Boot
 
 	// What is not written yet.
-	events     []Event
-	bytes      []Month
+	waiting    state     // events and bytes
 	checked    bool      // there was a check in this process
 	newCheck   bool      // and it is not written
 	newBoot    bool      // nor is the boot
@@ -173,13 +173,7 @@ func (h *History) add(e Event) {
 	e.Last, e.Count = e.At, 1
 	e = e.fit()
 	h.s.add(e, h.opt)
-	// What waits is bounded as well.
-	var waiting state
-	for _, w := range append(h.events, e) {
-		waiting.add(w, h.opt)
-	}
-	h.events = waiting.events()
-	slices.Reverse(h.events)
+	h.waiting.add(e, h.opt)
 }
 
 // Crashes returns the times of the crashes that are remembered, from since on,
@@ -230,7 +224,8 @@ func (h *History) Flush() error {
 
 // waits reports whether anything is not written yet.
 func (h *History) waits() bool {
-	return len(h.events) > 0 || len(h.bytes) > 0 || h.newCheck || h.newBoot || h.aside >= 0
+	w := &h.waiting
+	return len(w.crashes)+len(w.errors)+len(w.updates)+len(w.months) > 0 || h.newCheck || h.newBoot || h.aside >= 0
 }
 
 // writeIfDue writes if something has waited long enough.
@@ -241,7 +236,7 @@ func (h *History) writeIfDue() error {
 		return waited >= d || waited < 0 // the clock went back: nobody knows
 	}
 	var metered, free int64
-	for _, m := range h.bytes {
+	for _, m := range h.waiting.months {
 		metered = plus(metered, plus(m.MeteredSent, m.MeteredReceived))
 		free = plus(free, plus(m.Sent, m.Received))
 	}

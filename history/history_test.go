@@ -165,8 +165,8 @@ func TestSizeIsBounded(t *testing.T) {
 		h.mu.Unlock()
 	}
 	h.mu.Lock()
-	if len(h.events) > 250 || len(h.bytes) > maxMonths {
-		t.Errorf("%d events and %d months wait", len(h.events), len(h.bytes))
+	if w := h.waiting; len(w.events()) > 250 || len(w.months) > maxMonths {
+		t.Errorf("%d events and %d months wait", len(w.events()), len(w.months))
 	}
 	h.mu.Unlock()
 	must(t, h.Close())
@@ -411,18 +411,18 @@ func TestChecksOfAnUnsteadyDevice(t *testing.T) {
 	for _, tt := range []struct {
 		every, on, off time.Duration
 		clock          bool
-		least, most    int // in 5 days
+		least, most    int
 	}{
-		{time.Hour, 5 * time.Minute, time.Minute, true, 100, 125},
-		{time.Hour, 5 * time.Minute, time.Minute, false, 140, 160}, // each 8th time it is on
+		{time.Hour, 5 * time.Minute, time.Minute, true, 20, 25},
+		{time.Hour, 5 * time.Minute, time.Minute, false, 29, 31}, // each 8th time it is on
 		{6 * time.Hour, 4 * time.Hour, 20 * time.Hour, true, 5, 6},
-		{6 * time.Hour, 4 * time.Hour, 4 * time.Hour, true, 5, 20},
+		{6 * time.Hour, 4 * time.Hour, 4 * time.Hour, true, 3, 20},
 		{24 * time.Hour, 2 * time.Hour, 22 * time.Hour, true, 5, 6},
 		{24 * time.Hour, 2 * time.Hour, 22 * time.Hour, false, 1, 2},
 	} {
 		d := newDevice(t)
 		checks, id := 0, 0
-		for end := d.now.Add(5 * 24 * time.Hour); d.now.Before(end); {
+		for end := d.now.Add(max(24*time.Hour, 5*(tt.on+tt.off))); d.now.Before(end); {
 			h := d.start(tt.off)
 			id++
 			_, err := h.Boot(strconv.Itoa(id), false, "")

@@ -48,10 +48,7 @@ func (h *History) AddBytes(metered bool, sent, received int64) error {
 	if metered {
 		m = Month{Month: m.Month, MeteredSent: m.Sent, MeteredReceived: m.Received}
 	}
-	var waiting state
-	waiting.months = h.bytes
-	waiting.count(m, h.opt.Now())
-	h.bytes = waiting.months
+	h.waiting.count(m, h.opt.Now())
 	h.s.count(m, h.opt.Now())
 	h.wait()
 	return h.writeIfDue()
