@@ -120,11 +120,11 @@ func (h *History) flush() error {
 		h.errorWrite = now
 	}
 	if err := h.write(); err != nil {
-		h.failed = now
+		h.failed, h.late = now, true
 		return vfs.StateError(err)
 	}
 	h.waiting = state{}
-	h.newCheck, h.newBoot, h.errors = false, false, false
+	h.newCheck, h.newBoot, h.errors, h.late = false, false, false, false
 	h.lazy, h.failed = time.Time{}, time.Time{}
 	return nil
 }

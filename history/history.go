@@ -110,6 +110,7 @@ type History struct {
 	errors     bool      // errors wait
 	errorWrite time.Time // when errors were written last
 	failed     time.Time // when a write failed last
+	late       bool      // and has not been made up for
 }
 
 // Open reads the history in the state folder, which may not exist yet. It writes
@@ -240,7 +241,7 @@ func (h *History) writeIfDue() error {
 		metered = plus(metered, plus(m.MeteredSent, m.MeteredReceived))
 		free = plus(free, plus(m.Sent, m.Received))
 	}
-	due := metered >= lazyMetered || free >= lazyFree ||
+	due := h.late || metered >= lazyMetered || free >= lazyFree ||
 		!h.lazy.IsZero() && over(h.lazy, lazyTime) ||
 		h.errors && (h.errorWrite.IsZero() || over(h.errorWrite, errorTime))
 	if !due || !h.failed.IsZero() && !over(h.failed, retryTime) {

@@ -500,7 +500,7 @@ func TestDiskFails(t *testing.T) {
 				if !errors.As(err, &e) || e.Hint == "" {
 					t.Errorf("%v", err)
 				}
-				if n := d.writes(func() { must(t, h.AddBytes(true, 1<<20, 0)) }); n != 0 {
+				if n := d.writes(func() { must(t, h.AddBytes(true, 1, 0)) }); n != 0 {
 					t.Errorf("it is tried again at once")
 				}
 				want := told(h)
