@@ -238,7 +238,7 @@ func (h *History) writeIfDue() error {
 	}
 	var metered, free int64
 	for _, m := range h.waiting.months {
-		metered = plus(metered, plus(m.MeteredSent, m.MeteredReceived))
+		metered = plus(metered, m.Metered())
 		free = plus(free, plus(m.Sent, m.Received))
 	}
 	due := h.late || metered >= lazyMetered || free >= lazyFree ||

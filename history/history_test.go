@@ -527,5 +527,28 @@ func TestReadingLeavesNoTrace(t *testing.T) {
 	if _, err := d.fs.Lstat(".godwit"); err == nil {
 		t.Error("the folder was made")
 	}
-	var _ vfs.FS = d.fs
+}
+
+// It is the same on the machine's own disk.
+func TestRealDisk(t *testing.T) {
+	fsys, err := vfs.OS(t.TempDir())
+	must(t, err)
+	defer fsys.Close()
+	opt := Options{Limit: 2}
+	for i := range 4 {
+		h, err := Open(fsys, "state/godwit", opt)
+		must(t, err)
+		crashed, err := h.Boot(strconv.Itoa(i), false, "power-on")
+		if must(t, err); crashed != (i > 0) {
+			t.Errorf("start %d: %v", i, crashed)
+		}
+		must(t, h.Crash(strings.Repeat("x", 40-10*i), ""))
+		must(t, h.AddBytes(true, 1, 1))
+		must(t, h.SetLastCheck(time.Now(), time.Hour))
+	}
+	h, err := Open(fsys, "state/godwit", opt)
+	must(t, err)
+	if got := told(h); got != "crash xxxxxxxxxx, crash power-on" || h.ThisMonth().Metered() < 6 {
+		t.Errorf("%s; %+v", got, h.ThisMonth())
+	}
 }

@@ -13,6 +13,9 @@ type Month struct {
 	Sent, Received               int64
 }
 
+// Metered is how many bytes went over metered links in both directions.
+func (m Month) Metered() int64 { return plus(m.MeteredSent, m.MeteredReceived) }
+
 // Bytes returns the last 13 months in which there were any, the newest first.
 func (h *History) Bytes() []Month {
 	h.mu.Lock()
