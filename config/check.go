@@ -41,6 +41,7 @@ func (d *decoder) check() {
 	if c.Confirm.Boots == 0 {
 		d.at("confirm.boots", "confirm.boots must be at least 1", "")
 	}
+	d.agent()
 }
 
 // at reports a problem with a key, by the name that the file has for it.
@@ -76,6 +77,8 @@ func isZero(field any) bool {
 	case *bool:
 		return !*f
 	case *int:
+		return *f == 0
+	case *float64:
 		return *f == 0
 	case *Command:
 		return len(*f) == 0

@@ -45,6 +45,9 @@ type Config struct {
 	Confirm Confirm
 	Hooks   Hooks
 	Restart Restart
+	When    When
+	Board   Board
+	Report  Report
 	Agent   Agent
 
 	lines map[string]int // "section.key" → line, 0 where the format gives none
@@ -184,9 +187,57 @@ type Restart struct {
 	Timeout time.Duration
 }
 
-// Agent is for a service of Godwit's own.
+// When says when the agent asks, downloads and installs. What the fields mean is
+// what those of gate.Rules do.
+type When struct {
+	MinInterval                 time.Duration
+	InstallHours, DownloadHours []string // see gate.ParseHours
+	Timezone                    string   // of the IANA database; "" is the device's
+	Solar                       bool
+	SolarHours                  string
+	MinBattery                  int // percent, to install
+	MinBatteryDownload          int
+	ChargingPasses              bool
+	MaxCrashes                  int
+	Rollout                     int // percent of devices
+	Metered                     string
+	MonthlyBytes                Size
+	BusyCommand                 Command
+	BusyFile                    Path
+	BusyDownload                bool
+	MinMemory                   Size
+	MinCPUMHz                   int
+	MaxTemperature              int // degrees Celsius
+	Strict                      bool
+}
+
+// Board says what of the device's hardware is used.
+type Board struct {
+	LED                       string
+	Battery                   string // a power supply
+	BatteryADC                string
+	BatteryRatio              float64
+	BatteryFull, BatteryEmpty float64 // volts
+	Watchdog                  time.Duration
+	WatchdogDevice            string
+}
+
+// Report says where reports on updates go.
+type Report struct {
+	To       []string
+	Key      Path
+	User     string
+	Password Secret
+	Token    Secret
+}
+
+// Agent is for the service, `godwit agent`.
 type Agent struct {
-	Every time.Duration
+	Every       time.Duration
+	MetricsFile Path
+	Listen      string
+	Memory      Size // a soft limit of what it takes; 0 is by what the device has
+	History     int  // crashes, and errors, that are kept
 }
 
 // Options change how a file is loaded.

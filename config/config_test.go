@@ -132,8 +132,15 @@ func TestRefusals(t *testing.T) {
 		{"key of another section", "g.toml", ok + "[limits]\nallow = []", `g.toml:8: unknown key "allow" in [limits]`, `did you mean [tree] allow?`},
 		{"misspelt section", "g.toml", ok + "[sourse]\nurl='x'", `g.toml:7: unknown section [sourse]`, "did you mean [source]?"},
 		{"key outside", "g.toml", "url = 'x'\n" + ok, `g.toml:1: unknown key "url" outside of any section`, "did you mean [source] url or [confirm] url?"},
-		{"far off", "g.toml", ok + "[agent]\nxylophone=1", `g.toml:8: unknown key "xylophone" in [agent]`, "the keys of [agent] are every"},
-		{"later section", "g.toml", ok + "[when]\nwindow='2-5'", `g.toml:7: the section [when] has no effect in this version of Godwit, so it is refused`, "start `godwit update` when it should run, from a systemd timer for example"},
+		{"far off", "g.toml", ok + "[agent]\nxylophone=1", `g.toml:8: unknown key "xylophone" in [agent]`, "the keys of [agent] are every, metrics_file, listen, memory, history"},
+		{"later section", "g.toml", ok + "[link]\nwifi='x'", `g.toml:7: the section [link] has no effect in this version of Godwit, so it is refused`, "bring the device online before godwit is started"},
+		{"hours", "g.toml", ok + "[when]\ninstall_hours=['2-25']", `g.toml:8: when.install_hours: "2-25" is no time of day: a time is from 00:00 to 24:00`, `write it like "02:00-04:00" or "mon-fri 22:00-04:00"`},
+		{"a percentage", "g.toml", ok + "[when]\nmin_battery=140", "g.toml:8: the section [when] makes no sense: the battery for downloads is 140, which is no percentage", "use a number from 0 to 100"},
+		{"two kinds of busy", "g.toml", ok + "[when]\nbusy_command='x'\nbusy_file='y'", "g.toml:9: give either when.busy_command or when.busy_file, not both", ""},
+		{"too often", "g.toml", ok + "[agent]\nevery='1s'", "g.toml:8: agent.every must be at least 10s", "every check costs the host a request and the device energy"},
+		{"to everybody", "g.toml", ok + "[agent]\nlisten='0.0.0.0:80'", "g.toml:8: agent.listen must be an address of this device only, not \"0.0.0.0:80\"", "127.0.0.1:9180, [::1]:9180 or unix:/run/godwit/http"},
+		{"no place", "g.toml", ok + "[report]\nto=['gopher://x']", "g.toml:8: report.to: a place for reports has an address of a kind that is not known", "write https://HOST/PATH, mqtts://HOST/TOPIC or file:///PATH"},
+		{"no number", "g.toml", ok + "[board]\nbattery_ratio='two'", "g.toml:8: board.battery_ratio must be a number, not \"two\"", ""},
 		{"string for bool", "g.toml", ok + "[restart]\nreboot = 'yes'", `g.toml:8: restart.reboot must be true or false, not "yes"`, ""},
 		{"number for string", "g.toml", "[source]\nurl='/x'\ntag = 1.4\n[trust]\nmode='none'\n[tree]\nroot='/r'", `g.toml:3: source.tag must be a string, not 1.4`, "put the value in quotes"},
 		{"date for string", "g.toml", "[source]\nurl='/x'\ntag = 2026-01-02\n[trust]\nmode='none'\n[tree]\nroot='/r'", `g.toml:3: source.tag must be a string, not 2026-01-02`, "put the value in quotes"},
@@ -209,13 +216,11 @@ func TestAllProblemsAtOnce(t *testing.T) {
 }
 
 func TestUnusedKeysWarn(t *testing.T) {
-	c, err := Parse("g.toml", []byte("[source]\nurl='/x'\n[trust]\nmode='none'\nproduct='p'\n[tree]\nroot='/r'\n[agent]\nevery='1h'"), Options{})
+	c, err := Parse("g.toml", []byte("[source]\nurl='/x'\n[trust]\nmode='none'\nproduct='p'\n[tree]\nroot='/r'"), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{
-		"g.toml:9: agent.every has no effect: this version has no service of its own; start `godwit update` from a timer",
-		"g.toml:5: trust.product has no effect: trust.mode is \"none\""}
+	want := []string{"g.toml:5: trust.product has no effect: trust.mode is \"none\""}
 	if !reflect.DeepEqual(c.Warnings, want) {
 		t.Errorf("%q", c.Warnings)
 	}

@@ -123,9 +123,6 @@ func sectionsWith(name string) string {
 
 func (d *decoder) value(k Key, kv pair) {
 	n, full := kv.value, k.Section+"."+k.Name
-	if k.Unused != "" {
-		d.c.Warnings = append(d.c.Warnings, place(d.file, kv.line)+full+" has no effect: "+k.Unused)
-	}
 	if n.kind == kindNull {
 		return // as if it were not there: "token": null
 	}
@@ -177,6 +174,13 @@ func (d *decoder) value(k Key, kv pair) {
 			return
 		}
 		*f = int(v)
+	case *float64:
+		v, err := strconv.ParseFloat(strings.ReplaceAll(n.text, "_", ""), 64)
+		if n.kind != kindInt && n.kind != kindFloat || err != nil || !(v >= 0 && v <= 1e9) {
+			wrong()
+			return
+		}
+		*f = v
 	case *Size:
 		v, err := ParseSize(n.text)
 		if n.kind == kindInt {

@@ -13,9 +13,6 @@ type Key struct {
 	Choices []string
 	// Basic keys are in the file that `godwit init` writes.
 	Basic bool
-	// Unused keys are accepted with a Warning: they have no effect yet, and the
-	// text says why.
-	Unused string
 
 	// field points into a Config. Its type is the key's type, and what it holds
 	// in a fresh Config from Defaults is the key's default.
@@ -33,14 +30,15 @@ var Sections = []struct{ Name, Doc string }{
 	{"confirm", "How a new version proves that it works. Until it has, it is on trial, and the old version is kept. Give at most one of command, url, unit and application; without one, a version is confirmed as soon as the switch and the restart have worked."},
 	{"hooks", "Programs that run around a switch. A pre_switch that fails stops the update; a post_switch that fails sends the old version back. The output is kept for `godwit status`."},
 	{"restart", "How the application is restarted after a switch. Give at most one of command, unit, signal and reboot; without one nothing is restarted."},
-	{"agent", "For a service of Godwit's own."},
+	{"when", "When the agent asks, downloads and installs. All of these have to agree; `godwit status` shows what each of them says."},
+	{"board", "The hardware of the device, as far as it is not found by itself."},
+	{"report", "Where the agent tells how updates ended, in small signed reports."},
+	{"agent", "The service, `godwit agent`."},
 }
 
 // laterSections are sections of the design that nothing reads yet.
 var laterSections = map[string]string{
-	"when":  "start `godwit update` when it should run, from a systemd timer for example",
-	"link":  "bring the device online before godwit is started",
-	"board": "",
+	"link": "bring the device online before godwit is started",
 }
 
 // SourceTypes are the values of source.type.
@@ -56,6 +54,10 @@ func Defaults() *Config {
 		Confirm: Confirm{Within: 2 * time.Minute, Interval: 2 * time.Second, Stable: 10 * time.Second, Boots: 3},
 		Hooks:   Hooks{Timeout: time.Minute},
 		Restart: Restart{Timeout: time.Minute},
+		When:    When{MaxCrashes: 3, Rollout: 100, Metered: "all"},
+		Board:   Board{BatteryRatio: 1, BatteryFull: 4.2, BatteryEmpty: 3.0},
+		Report:  Report{Key: "/etc/godwit/device_key"},
+		Agent:   Agent{Every: time.Hour, History: 100},
 	}
 }
 
@@ -298,9 +300,120 @@ var Keys = []Key{
 		Doc:   "How long a restart may take.",
 		field: func(c *Config) any { return &c.Restart.Timeout }},
 
-	{Section: "agent", Name: "every", Example: `"1h"`, Unused: "this version has no service of its own; start `godwit update` from a timer",
-		Doc:   "The time between two checks.",
+	{Section: "when", Name: "install_hours", Example: `["02:00-04:00"]`,
+		Doc:   "The hours in which a release is installed, by the clock of the device: \"02:00-04:00\", \"mon-fri 22:00-04:00\". Any one of the list will do; without it every hour is good.",
+		field: func(c *Config) any { return &c.When.InstallHours }},
+	{Section: "when", Name: "download_hours", Example: `["00:00-06:00"]`,
+		Doc:   "The hours in which a release is downloaded, likewise. What was downloaded waits for its hour to be installed, without the network if need be.",
+		field: func(c *Config) any { return &c.When.DownloadHours }},
+	{Section: "when", Name: "timezone", Example: `"Europe/Berlin"`,
+		Doc:   "The time zone of all hours and months, for a device whose own is another one. It needs the time zone database on the device (tzdata).",
+		field: func(c *Config) any { return &c.When.Timezone }},
+	{Section: "when", Name: "solar", Example: `true`,
+		Doc:   "Download and install only while the sun shines on the panel: at solar_hours.",
+		field: func(c *Config) any { return &c.When.Solar }},
+	{Section: "when", Name: "solar_hours", Example: `"10:00-16:00"`,
+		Doc:   "The hours for solar. Default: 10:00-16:00.",
+		field: func(c *Config) any { return &c.When.SolarHours }},
+	{Section: "when", Name: "min_battery", Example: `40`,
+		Doc:   "The charge, in percent, that the battery must have for a release to be installed.",
+		field: func(c *Config) any { return &c.When.MinBattery }},
+	{Section: "when", Name: "min_battery_download", Example: `25`,
+		Doc:   "The charge, in percent, that the battery must have for a download. Default: min_battery.",
+		field: func(c *Config) any { return &c.When.MinBatteryDownload }},
+	{Section: "when", Name: "charging_passes", Example: `true`,
+		Doc:   "A battery that is being charged is good at any charge.",
+		field: func(c *Config) any { return &c.When.ChargingPasses }},
+	{Section: "when", Name: "max_crashes", Example: `3`,
+		Doc:   "More crashes of the device than this within 24 hours, and nothing is downloaded or installed until fewer are that recent.",
+		field: func(c *Config) any { return &c.When.MaxCrashes }},
+	{Section: "when", Name: "rollout", Example: `50`,
+		Doc:   "The percentage of devices that take a release, whatever the channel says: the cohort by which channels choose, too.",
+		field: func(c *Config) any { return &c.When.Rollout }},
+	{Section: "when", Name: "metered", Example: `"all"`, Choices: []string{"all", "checks", "none"},
+		Doc:   "What a link on which each byte costs money (patches.metered) is good for: \"all\", within monthly_bytes; \"checks\"; or \"none\".",
+		field: func(c *Config) any { return &c.When.Metered }},
+	{Section: "when", Name: "monthly_bytes", Example: `"20 MB"`,
+		Doc:   "How much may go over metered links in a month. A tenth of it is kept for checks.",
+		field: func(c *Config) any { return &c.When.MonthlyBytes }},
+	{Section: "when", Name: "busy_command", Example: `"./is-measuring"`,
+		Doc:   "A command that says whether the application must not be disturbed: with exit code 0 it may be updated, with any other not now. It runs in the tree.",
+		field: func(c *Config) any { return &c.When.BusyCommand }},
+	{Section: "when", Name: "busy_file", Example: `"/run/station.busy"`,
+		Doc:   "A file that says the same: while it is locked (flock), or, if nobody can have it locked because it is not empty, while it exists.",
+		field: func(c *Config) any { return &c.When.BusyFile }},
+	{Section: "when", Name: "busy_download", Example: `true`,
+		Doc:   "A busy application holds downloads, too.",
+		field: func(c *Config) any { return &c.When.BusyDownload }},
+	{Section: "when", Name: "min_interval", Example: `"10m"`,
+		Doc:   "The shortest time between two checks, whoever asks for one; `godwit check --now` does not wait for it.",
+		field: func(c *Config) any { return &c.When.MinInterval }},
+	{Section: "when", Name: "min_memory", Example: `"20 MB"`,
+		Doc:   "How much memory must be free for a download.",
+		field: func(c *Config) any { return &c.When.MinMemory }},
+	{Section: "when", Name: "min_cpu_mhz", Example: `100`,
+		Doc:   "How fast the processor must be.",
+		field: func(c *Config) any { return &c.When.MinCPUMHz }},
+	{Section: "when", Name: "max_temperature", Example: `70`,
+		Doc:   "How hot the device may be, in degrees Celsius.",
+		field: func(c *Config) any { return &c.When.MaxTemperature }},
+	{Section: "when", Name: "strict", Example: `true`,
+		Doc:   "What cannot be known, such as the charge of a battery that cannot be read, holds too. Otherwise it passes, and status says so.",
+		field: func(c *Config) any { return &c.When.Strict }},
+	{Section: "board", Name: "led", Example: `"ACT"`,
+		Doc:   "The status LED, by its name in /sys/class/leds.",
+		field: func(c *Config) any { return &c.Board.LED }},
+	{Section: "board", Name: "battery", Example: `"BAT0"`,
+		Doc:   "The battery, by its name in /sys/class/power_supply. Without it the first one is used.",
+		field: func(c *Config) any { return &c.Board.Battery }},
+	{Section: "board", Name: "battery_adc", Example: `"ads1015/3"`,
+		Doc:   "The channel of an analogue-to-digital converter on the battery: its number, with the converter before it where there are several.",
+		field: func(c *Config) any { return &c.Board.BatteryADC }},
+	{Section: "board", Name: "battery_ratio", Example: `2.0`,
+		Doc:   "The battery's voltage divided by that at the converter.",
+		field: func(c *Config) any { return &c.Board.BatteryRatio }},
+	{Section: "board", Name: "battery_full", Example: `4.2`,
+		Doc:   "The volts of a full battery.",
+		field: func(c *Config) any { return &c.Board.BatteryFull }},
+	{Section: "board", Name: "battery_empty", Example: `3.0`,
+		Doc:   "The volts of an empty battery.",
+		field: func(c *Config) any { return &c.Board.BatteryEmpty }},
+	{Section: "board", Name: "watchdog", Example: `"30s"`,
+		Doc:   "Arm the watchdog of the device: it resets the device when the agent hangs for so long. systemd's watchdog is fed without this.",
+		field: func(c *Config) any { return &c.Board.Watchdog }},
+	{Section: "board", Name: "watchdog_device", Example: `"watchdog"`,
+		Doc:   "Its name in /dev.",
+		field: func(c *Config) any { return &c.Board.WatchdogDevice }},
+	{Section: "report", Name: "to", Example: `["https://fleet.example.org/reports", "mqtts://broker.example.org/godwit/{device}"]`,
+		Doc:   "The places: https:// (a POST each), mqtts:// (MQTT 5), file:// (a line each).",
+		field: func(c *Config) any { return &c.Report.To }},
+	{Section: "report", Name: "key", Example: `"/etc/godwit/device_key"`,
+		Doc:   "The device's own SSH key, which signs its reports. The agent makes it where it is missing.",
+		field: func(c *Config) any { return &c.Report.Key }},
+	{Section: "report", Name: "user", Example: `"station-7"`,
+		Doc:   "The user name at these places.",
+		field: func(c *Config) any { return &c.Report.User }},
+	{Section: "report", Name: "password", Example: `"file:report_password"`,
+		Doc:   "The password that goes with it.",
+		field: func(c *Config) any { return &c.Report.Password }},
+	{Section: "report", Name: "token", Example: `"env:GODWIT_REPORT_TOKEN"`,
+		Doc:   "HTTP: a token that is sent as \"Authorization: Bearer\".",
+		field: func(c *Config) any { return &c.Report.Token }},
+	{Section: "agent", Name: "every", Example: `"1h"`,
+		Doc:   "The time between two checks. Devices spread themselves over it.",
 		field: func(c *Config) any { return &c.Agent.Every }},
+	{Section: "agent", Name: "metrics_file", Example: `"/var/lib/prometheus/node-exporter/godwit.prom"`,
+		Doc:   "Write metrics to this file for the textfile collector of Prometheus's node_exporter. Best on a file system in memory.",
+		field: func(c *Config) any { return &c.Agent.MetricsFile }},
+	{Section: "agent", Name: "listen", Example: `"127.0.0.1:9180"`,
+		Doc:   "Answer HTTP with a status page, /status.json and /metrics: on an address of this device (127.0.0.1:PORT, [::1]:PORT) or a socket (unix:/run/godwit/http). By default nothing listens.",
+		field: func(c *Config) any { return &c.Agent.Listen }},
+	{Section: "agent", Name: "memory", Example: `"32 MB"`,
+		Doc:   "How much memory the agent tries to stay below. Default: by what the device has.",
+		field: func(c *Config) any { return &c.Agent.Memory }},
+	{Section: "agent", Name: "history", Example: `100`,
+		Doc:   "How many crashes, and as many errors, are remembered.",
+		field: func(c *Config) any { return &c.Agent.History }},
 }
 
 // Required reports whether a file without the key is refused.
@@ -328,6 +441,8 @@ func (k Key) Type() string {
 		return "a whole number"
 	case *Size:
 		return "a size like \"10 MB\" or \"64 KiB\""
+	case *float64:
+		return "a number"
 	case *time.Duration:
 		return "a duration like \"90s\", \"2m\" or \"1h\""
 	case *[]string:

@@ -19,16 +19,23 @@ var referenceKeys = []string{
 	"owner", "repo", "channel", "branch", "tag", "token", "user_agent", "allow", "ignore", "delete_patterns",
 	"stage_dir", "backup_dir", "connect_timeout_sec", "http_timeout_sec", "http_retries", "backoff_sec", "max_backoff_sec", "force", "reset_mode", "debug",
 	"manifest_key", "max_tree_size_kb", "max_tree_files", "min_free_storage",
-	"enable_delta_updates",
+	"enable_delta_updates", "min_free_mem", "min_cpu_mhz", "watchdog_timeout_ms",
+	"battery_adc_pin", "battery_divider_ratio", "battery_v_max", "battery_v_min", "min_battery_percent",
+	"update_scheduling",
+}
+
+// scheduleKeys are those in the table update_scheduling.
+var scheduleKeys = []string{
+	"min_update_interval_sec", "update_window_start_hour", "update_window_end_hour", "power_source", "min_battery_percent",
+	"max_crashes_before_delay", "rollout_percent", "error_history_limit",
 }
 
 // laterKeys are accepted and named in one warning.
 var laterKeys = []string{
-	"chunk", "retries", "min_free_mem", "min_cpu_mhz", "watchdog_timeout_ms",
-	"status_led_pin", "battery_adc_pin", "battery_divider_ratio", "battery_v_max", "battery_v_min", "min_battery_percent",
+	"chunk", "retries", "status_led_pin",
 	"ssid", "password", "wifi_ssid", "wifi_password", "wifi_enabled", "wifi_timeout_sec",
 	"cellular_enabled", "cellular_apn", "cellular_uart", "cellular_tx_pin", "cellular_rx_pin", "cellular_baud", "cellular_tech", "cellular_cost_per_mb",
-	"lora_enabled", "lora_spi_pins", "lora_cs_pin", "lora_rst_pin", "lora_freq", "update_scheduling",
+	"lora_enabled", "lora_spi_pins", "lora_cs_pin", "lora_rst_pin", "lora_freq",
 }
 
 // Unchecked is what the Warning says of a reference file that trusts everybody.
@@ -42,15 +49,9 @@ func isReference(file string, root *node) bool {
 		if slices.ContainsFunc(Sections, func(s struct{ Name, Doc string }) bool { return s.Name == p.name }) {
 			return false
 		}
-		is = is || slices.Contains(referenceKeys, p.name) || slices.Contains(laterKeys, schedule(p.name))
+		is = is || slices.Contains(referenceKeys, schedule(p.name)) || slices.Contains(laterKeys, p.name)
 	}
 	return is
-}
-
-// schedule maps "update_scheduling.KEY" to "update_scheduling".
-func schedule(key string) string {
-	before, _, _ := strings.Cut(key, ".")
-	return before
 }
 
 // A flat is the content of a reference file.
@@ -71,10 +72,12 @@ func (d *decoder) reference(root *node) {
 	for _, p := range root.keys {
 		switch {
 		case strings.HasPrefix(p.name, "_") || p.value.kind == kindNull:
+		case schedule(p.name) == scheduling:
+			unknown = append(unknown, f.flatten(p)...)
 		case slices.Contains(referenceKeys, p.name):
 			f.keys[p.name] = p
 			d.placeholders(p.value, p.line, p.name)
-		case slices.Contains(laterKeys, schedule(p.name)):
+		case slices.Contains(laterKeys, p.name):
 			later = append(later, asked(p.name, p.value)...)
 		default:
 			unknown = append(unknown, p.name)
@@ -84,6 +87,8 @@ func (d *decoder) reference(root *node) {
 	f.files()
 	f.transfer()
 	f.limits()
+	f.hardware()
+	f.when()
 	later = append(later, f.version()...)
 	f.restart()
 	if len(later) > 0 {

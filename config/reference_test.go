@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/godwit-ota/godwit"
+
+	"github.com/godwit-ota/godwit/gate"
 )
 
 // The same file as the reference updater's users write it, in its three formats.
@@ -142,9 +144,9 @@ func TestReferenceForm(t *testing.T) {
 			want.Tree.Allow, want.Tree.Ignore = []string{"main.py", "lib/", "boot.py"}, []string{"lib/tests"}
 			want.Patches.Use = "never"
 			want.Limits = Limits{MaxTreeBytes: 64 << 10, MaxTreeFiles: 250, RequireFree: 200000}
-			want.Warnings = []string{file + ": these keys have no effect in this version: chunk, retries, " +
-				"min_free_mem, min_cpu_mhz, watchdog_timeout_ms, ssid, wifi_enabled, cellular_cost_per_mb, " +
-				"update_scheduling.min_update_interval_sec, update_scheduling.rollout_percent"}
+			want.Warnings = []string{file + ": these keys have no effect in this version: chunk, retries, ssid, wifi_enabled, cellular_cost_per_mb"}
+			want.When.MinInterval, want.When.MinMemory, want.When.MinCPUMHz = time.Hour, 50000, 125
+			want.Board.Watchdog = 8 * time.Second
 			c.lines = nil
 			if !reflect.DeepEqual(c, want) {
 				t.Errorf("got  %+v\nwant %+v", c, want)
@@ -191,8 +193,8 @@ func TestReferenceWarnings(t *testing.T) {
 		`"branch": "dev"`:                                   "these keys have no effect in this version: branch",
 		`"delete_patterns": ["lib/"]`:                       "these keys have no effect in this version: delete_patterns",
 		`"lora_enabled": true, "lora_spi_pins": [18,19,16]`: "these keys have no effect in this version: lora_enabled, lora_spi_pins",
-		`"update_scheduling.power_source": "solar"`:         "these keys have no effect in this version: update_scheduling.power_source",
-		`"update_scheduling": {"error_history_limit": 100}`: "these keys have no effect in this version: update_scheduling.error_history_limit",
+		`"update_scheduling.power_sauce": "solar"`:          "the key \"update_scheduling.power_sauce\" is unknown",
+		`"update_scheduling": {"error_limit": 100}`:         "the key \"update_scheduling.error_limit\" is unknown",
 	} {
 		if c := ref(t, text); !slices.ContainsFunc(c.Warnings, func(w string) bool {
 			return strings.HasPrefix(w, "/opt/x/ota_config.json: "+want) || strings.Contains(w, want)
@@ -233,6 +235,39 @@ func TestReferenceEffects(t *testing.T) {
 	c, err := Parse("/opt/x/ota_config.json", []byte(`{"owner": "a", "repo": "b.git", "stage_dir": "/stage"}`), Options{Root: "/srv/y"})
 	if err != nil || c.Tree.Root != "/srv/y" || c.Tree.State != "stage" || c.Source.URL != "https://github.com/a/b" {
 		t.Errorf("%+v, %v", c, err)
+	}
+}
+
+// The agent's part of the form: when, and with which hardware.
+func TestReferenceSchedule(t *testing.T) {
+	c := ref(t, `"battery_adc_pin": 26, "battery_divider_ratio": 2, "battery_v_max": 4.1, "battery_v_min": "3.2", "min_battery_percent": 30, "watchdog_timeout_ms": 8388,
+		"min_free_mem": 60000, "min_cpu_mhz": 48,
+		"update_scheduling": {"min_update_interval_sec": 7200, "update_window_start_hour": 22, "update_window_end_hour": 4, "power_source": "solar",
+			"min_battery_percent": 40, "max_crashes_before_delay": 0, "rollout_percent": 25, "error_history_limit": 20}`)
+	want := When{MinInterval: 2 * time.Hour, InstallHours: []string{"22:00-04:00"}, DownloadHours: []string{"22:00-04:00"}, Solar: true,
+		MinBattery: 40, Rollout: 25, Metered: "all", MinMemory: 60000, MinCPUMHz: 48}
+	if !reflect.DeepEqual(c.When, want) {
+		t.Errorf("got  %+v\nwant %+v", c.When, want)
+	}
+	if b := (Board{BatteryADC: "0", BatteryRatio: 2, BatteryFull: 4.1, BatteryEmpty: 3.2, Watchdog: 8388 * time.Millisecond}); c.Board != b {
+		t.Errorf("got  %+v\nwant %+v", c.Board, b)
+	}
+	if c.Agent.Every != 2*time.Hour || c.Agent.History != 20 {
+		t.Errorf("%+v", c.Agent)
+	}
+	r, err := c.When.Rules()
+	if err != nil || r.HoldBack != 75 || r.MaxCrashes != gate.NoCrash || r.FetchBattery != 40 || len(r.SwitchHours) != 1 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	// A window that ends with the day, one of no length, and half a window.
+	for text, hours := range map[string][]string{
+		`"update_window_start_hour": 20, "update_window_end_hour": 24`: {"20:00-24:00"},
+		`"update_window_start_hour": 2, "update_window_end_hour": 2`:   nil,
+		`"update_window_start_hour": 2`:                                nil,
+	} {
+		if c := ref(t, `"update_scheduling": {`+text+`}`); !reflect.DeepEqual(c.When.InstallHours, hours) {
+			t.Errorf("%s: %q", text, c.When.InstallHours)
+		}
 	}
 }
 

@@ -45,6 +45,8 @@ func plain(field any) any {
 		return *f
 	case *int:
 		return *f
+	case *float64:
+		return *f
 	case *Size:
 		return f.String()
 	case *time.Duration:
@@ -189,9 +191,6 @@ func Reference(w io.Writer) error {
 				continue
 			}
 			doc := k.Doc
-			if k.Unused != "" {
-				doc += " **No effect, and a warning: " + k.Unused + ".**"
-			}
 			fmt.Fprintf(&b, "| `%s` | %s | %s | %s Example: `%s` |\n", k.Name, k.Type(), k.defaultText(d), doc, k.Example)
 		}
 	}
@@ -215,6 +214,8 @@ func (k Key) defaultText(d *Config) string {
 		if k.Section == "limits" {
 			return "no limit"
 		}
+	case *float64:
+		return strconv.FormatFloat(*f, 'f', -1, 64)
 	case *Size:
 		if *f == 0 {
 			return "no limit"
