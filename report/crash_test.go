@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/godwit-ota/godwit/internal/http1"
 	"github.com/godwit-ota/godwit/vfs"
 	"github.com/godwit-ota/godwit/vfs/crashfs"
 )
@@ -84,7 +83,7 @@ func (g *rig) boot(disk *crashfs.FS, breaks [2]*int) *Reporter {
 	}
 	r := New(cfg)
 	for i, p := range r.places {
-		p.opener = func(context.Context, *http1.Transport) (way, error) {
+		p.opener = func(context.Context) (way, error) {
 			return &fakeWay{g.t, g.w, i, breaks[i]}, nil
 		}
 	}

@@ -79,11 +79,6 @@ func (p *place) openMQTT(ctx context.Context, t *http1.Transport) (way, error) {
 	case err != nil:
 	case a.code != 0:
 		err = p.refusal(a)
-	case a.session:
-		// 3.2.2.1.1: there was none, so this is not an answer to us.
-		err = p.fail(godwit.CodeProtocol, errMQTT, "it does not speak MQTT", brokerHint)
-	case a.maxQoS == 0:
-		err = p.fail(godwit.CodeProtocol, nil, "it gives no receipts (QoS 0)", "reports need a broker with QoS 1")
 	default:
 		m.most = a.maxPacket
 		return m, nil
@@ -124,12 +119,6 @@ func (m *publisher) send(ctx context.Context, body []byte) error {
 // ask sends a packet and reads the answer, of the given type.
 func (m *publisher) ask(ctx context.Context, b []byte, head byte) (a mqttAnswer, err error) {
 	if _, err = m.c.Write(b); err != nil {
-		// The broker may have said why before it hung up.
-		if p, e := readPacket(m.r); e == nil && p.head == mqttDisconnect {
-			if a, e := parseAnswer(p); e == nil {
-				return a, m.p.refusal(a)
-			}
-		}
 		return a, m.p.explain(ctx, err)
 	}
 	p, err := readPacket(m.r)
@@ -137,8 +126,6 @@ func (m *publisher) ask(ctx context.Context, b []byte, head byte) (a mqttAnswer,
 		a, err = parseAnswer(p)
 	}
 	switch {
-	case err == errOldMQTT:
-		return a, m.p.fail(godwit.CodeProtocol, err, "it speaks MQTT, but not version 5", "reports need a broker with MQTT 5")
 	case err == errMQTT:
 		return a, m.p.fail(godwit.CodeProtocol, err, "it does not speak MQTT", brokerHint)
 	case err != nil:
@@ -171,13 +158,13 @@ func (p *place) refusal(a mqttAnswer) error {
 		}
 	case 0x81, 0x82:
 		code, words, hint = godwit.CodeProtocol, "it does not understand us", brokerHint
-	case 0x84:
+	case codeVersion:
 		code, words, hint = godwit.CodeProtocol, "it speaks MQTT, but not version 5", "reports need a broker with MQTT 5"
 	case 0x85:
 		code, words, hint = godwit.CodeConfig, "it does not take our client id", "write one that the broker allows in section report"
 	case 0x90:
 		code, words, hint = godwit.CodeConfig, "it does not take the topic", "check the address in section report"
-	case 0x9b:
+	case codeNoQoS:
 		code, words, hint = godwit.CodeProtocol, "it gives no receipts (QoS 0)", "reports need a broker with QoS 1"
 	case 0x95, 0x99:
 		code, words, hint = godwit.CodeLimit, "it does not want this one, which is not sent again", "the broker's log may say why"

@@ -34,6 +34,12 @@ const (
 	propMaximumPacket   = 0x27
 )
 
+// Two of the reason codes (2.4).
+const (
+	codeVersion = 0x84 // unsupported protocol version
+	codeNoQoS   = 0x9b // QoS not supported
+)
+
 // maxIncoming is the largest packet that we take, in bytes: what is sent to
 // somebody who only publishes has no contents. We say so in CONNECT.
 const maxIncoming = 4 << 10
@@ -89,9 +95,8 @@ func cutShort(err error) error {
 
 // An mqttAnswer is what a CONNACK, a PUBACK or a DISCONNECT says.
 type mqttAnswer struct {
-	session bool   // CONNACK: the broker remembers us
-	id      uint16 // PUBACK: of the packet that it answers
-	code    byte   // reason code (2.4)
+	id   uint16 // PUBACK: of the packet that it answers
+	code byte   // reason code (2.4)
 
 	// Properties.
 	reason    string // for people
@@ -107,15 +112,17 @@ func parseAnswer(p mqttPacket) (a mqttAnswer, err error) {
 	switch p.head {
 	case mqttConnack: // 3.2
 		flags := m.u8()
-		a.session, a.code = flags == 1, m.u8()
-		if flags > 1 {
-			return a, errMQTT
-		}
+		a.code = m.u8()
+		// 3.2.2.1.1: a session that is there already is not ours, for we have none.
+		m.bad = m.bad || flags != 0
 		if len(m.b) == 0 && !m.bad {
-			// MQTT 3 has no properties, and 1 for "no such version".
-			return a, errOldMQTT
+			a.code = codeVersion // MQTT 3 has no properties
+			break
 		}
 		m.properties(&a)
+		if a.maxQoS == 0 && a.code == 0 {
+			a.code = codeNoQoS
+		}
 	case mqttPuback: // 3.4; code and properties may be missing
 		a.id = m.u16()
 		m.optional(&a)
@@ -127,8 +134,6 @@ func parseAnswer(p mqttPacket) (a mqttAnswer, err error) {
 	}
 	return a, nil
 }
-
-var errOldMQTT = errors.New("this is MQTT 3")
 
 // An mqttReader takes fields from a packet. After the first that is not there
 // bad is set, and it gives zeros.

@@ -2,15 +2,12 @@ package report
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"net/url"
 	"path"
 	"strings"
 	"time"
 
 	"github.com/godwit-ota/godwit"
-	"github.com/godwit-ota/godwit/internal/http1"
 	"github.com/godwit-ota/godwit/vfs"
 )
 
@@ -43,8 +40,10 @@ type Place struct {
 // CodeConfig.
 func (p Place) Check() error { return (&Reporter{cfg: Config{Device: "device"}}).newPlace(p).bad }
 
-// keySize is how many bytes of a hash tell places apart.
-const keySize = 8
+// keySize is how many digits of a hash tell places apart.
+const keySize = 16
+
+func keyOf(address string) string { return sumOf([]byte(address))[:keySize] }
 
 // A place is a Place in use.
 type place struct {
@@ -55,17 +54,22 @@ type place struct {
 	host string   // for messages
 	bad  error    // what is wrong with the Place
 
-	opener func(context.Context, *http1.Transport) (way, error)
+	opener func(context.Context) (way, error)
 
 	fails int       // since it last took a report
 	until time.Time // it is left alone until then
+
+	// What one Send found, and what came of it.
+	left []item
+	due  time.Time
+	sent int
+	err  error
 }
 
 func (r *Reporter) newPlace(c Place) *place {
 	p := &place{Place: c, r: r, host: "a place"}
 	p.opener = p.way
-	sum := sha256.Sum256([]byte(c.URL))
-	p.key = hex.EncodeToString(sum[:keySize])
+	p.key = keyOf(c.URL)
 	config := func(text, hint string) *place {
 		p.bad = godwit.Fail(godwit.CodeConfig, nil, text, hint)
 		return p
@@ -84,8 +88,7 @@ func (r *Reporter) newPlace(c Place) *place {
 	}
 	p.u = u
 	// Another password does not make another place of it.
-	sum = sha256.Sum256([]byte(u.String()))
-	p.key = hex.EncodeToString(sum[:keySize])
+	p.key = keyOf(u.String())
 	p.host = u.Hostname()
 	switch u.Scheme {
 	case "http", "https":
@@ -121,15 +124,19 @@ func (r *Reporter) newPlace(c Place) *place {
 }
 
 // way makes the way to a place.
-func (p *place) way(ctx context.Context, t *http1.Transport) (way, error) {
-	if p.bad != nil {
+func (p *place) way(ctx context.Context) (way, error) {
+	switch {
+	case p.bad != nil:
 		return nil, p.bad
-	}
-	switch p.u.Scheme {
-	case "file":
+	case p.u.Scheme == "file":
 		return p.openFile()
-	case "mqtt", "mqtts":
-		return p.openMQTT(ctx, t)
 	}
-	return &web{p, t}, nil
+	t, err := p.r.transport()
+	switch {
+	case err != nil:
+		return nil, err
+	case p.u.Scheme == "http" || p.u.Scheme == "https":
+		return &web{p, t}, nil
+	}
+	return p.openMQTT(ctx, t)
 }

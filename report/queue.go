@@ -86,27 +86,28 @@ func (q *queue) settle(keys []string) {
 // append writes the queue as text.
 func (q *queue) append(b []byte) []byte {
 	start := len(b)
-	number := func(name string, n int64) {
-		b = strconv.AppendInt(append(b, name...), n, 10)
-	}
-	b = append(b, queueTitle...)
-	number("turn ", q.turn)
-	number("\nnext ", q.next)
-	number("\ndropped ", q.dropped)
+	b = number(append(b, queueTitle...), "turn ", q.turn)
+	b = number(b, "\nnext ", q.next)
+	b = number(b, "\ndropped ", q.dropped)
 	for _, c := range q.cursors {
 		b = append(append(b, "\nplace "...), c.key...)
-		number(" ", c.seq)
-		number(" ", c.set)
-		number(" ", c.until)
+		b = number(number(number(b, " ", c.seq), " ", c.set), " ", c.until)
 	}
 	for _, it := range q.items {
-		number("\nreport ", it.seq)
-		b = append(append(append(append(b, ' '), it.id...), ' '), it.body...)
+		b = append(number(b, "\nreport ", it.seq), ' ')
+		b = append(append(append(b, it.id...), ' '), it.body...)
 	}
 	b = append(b, '\n')
-	sum := sha256.Sum256(b[start:])
-	b = append(b, "sum "...)
-	return append(hex.AppendEncode(b, sum[:]), '\n')
+	return append(append(append(b, "sum "...), sumOf(b[start:])...), '\n')
+}
+
+func number(b []byte, name string, n int64) []byte {
+	return strconv.AppendInt(append(b, name...), n, 10)
+}
+
+func sumOf(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
 }
 
 // parseQueue reads what append wrote, and gives nil for everything else.
@@ -116,8 +117,7 @@ func parseQueue(b []byte) *queue {
 		return nil
 	}
 	text := b[:len(b)-tail]
-	sum := sha256.Sum256(text)
-	if string(b[len(text):]) != "sum "+hex.EncodeToString(sum[:])+"\n" {
+	if string(b[len(text):]) != "sum "+sumOf(text)+"\n" {
 		return nil
 	}
 	text, ok := bytes.CutPrefix(text, []byte(queueTitle))
@@ -129,7 +129,7 @@ func parseQueue(b []byte) *queue {
 	p.bad = p.bad || q.turn < 1 || q.next < 1
 	for p.begins("place ") && len(q.cursors) < maxPlaces {
 		c := cursor{key: p.word(), seq: p.number(' '), set: p.number(' '), until: p.number('\n')}
-		p.bad = p.bad || len(c.key) != 2*keySize || c.seq >= q.next
+		p.bad = p.bad || len(c.key) != keySize || c.seq >= q.next
 		q.cursors = append(q.cursors, c)
 	}
 	last := int64(0)

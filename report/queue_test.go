@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/godwit-ota/godwit"
-	"github.com/godwit-ota/godwit/internal/http1"
 	"github.com/godwit-ota/godwit/vfs"
 	"github.com/godwit-ota/godwit/vfs/crashfs"
 )
@@ -135,7 +134,7 @@ func kindOf(disk *crashfs.FS, cfg Config, at int) crashfs.Kind {
 	r := New(cfg)
 	r.Add(Report{Verdict: Confirmed})
 	for _, p := range r.places {
-		p.opener = func(context.Context, *http1.Transport) (way, error) { return fine{}, nil }
+		p.opener = func(context.Context) (way, error) { return fine{}, nil }
 	}
 	r.Send(context.Background())
 	if ops := disk.Trace(); at < len(ops) {

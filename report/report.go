@@ -15,6 +15,7 @@
 package report
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -104,24 +105,11 @@ type Reporter struct {
 // New returns a Reporter. It neither reads nor connects: mistakes in the Config
 // are errors of Add and Send; see also Place.Check.
 func New(cfg Config) *Reporter {
-	if cfg.MaxReports <= 0 {
-		cfg.MaxReports = 32
-	}
-	cfg.MaxReports = min(cfg.MaxReports, 1000)
-	if cfg.MaxBytes <= 0 {
-		cfg.MaxBytes = 64 << 10
-	}
-	cfg.MaxBytes = min(max(cfg.MaxBytes, 8<<10), 512<<10)
-	if cfg.Timeout <= 0 {
-		cfg.Timeout = 30 * time.Second
-	}
-	if cfg.Backoff <= 0 {
-		cfg.Backoff = 30 * time.Second
-	}
-	if cfg.MaxBackoff <= 0 {
-		cfg.MaxBackoff = time.Hour
-	}
-	cfg.MaxBackoff = max(cfg.MaxBackoff, cfg.Backoff)
+	cfg.MaxReports = min(cmp.Or(max(cfg.MaxReports, 0), 32), 1000)
+	cfg.MaxBytes = min(max(cmp.Or(cfg.MaxBytes, 64<<10), 8<<10), 512<<10)
+	cfg.Timeout = cmp.Or(max(cfg.Timeout, 0), 30*time.Second)
+	cfg.Backoff = cmp.Or(max(cfg.Backoff, 0), 30*time.Second)
+	cfg.MaxBackoff = max(cmp.Or(cfg.MaxBackoff, time.Hour), cfg.Backoff)
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}

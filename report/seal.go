@@ -3,6 +3,7 @@ package report
 import (
 	"encoding/hex"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -72,7 +73,7 @@ func isID(s string) bool {
 // which nothing needs an escape but the quote and the backslash. So a receiver
 // that reads the report and writes it again gets the same bytes.
 func (r *Reporter) seal(key *key, rep *Report, seq, dropped int64) ([]byte, error) {
-	text := jsontext.Append(nil, r.fields(rep, seq, dropped))
+	text := r.text(rep, seq, dropped)
 	signature, err := key.sign(text)
 	if err != nil {
 		return nil, err
@@ -82,25 +83,46 @@ func (r *Reporter) seal(key *key, rep *Report, seq, dropped int64) ([]byte, erro
 	return append(jsontext.Append(b, signature), '}'), nil
 }
 
-// fields are the members of a report, in the order of their names.
-func (r *Reporter) fields(rep *Report, seq, dropped int64) jsontext.Fields {
-	text := func(s string) string { return clean(s, maxText) }
-	f := jsontext.Fields{}.
-		With("boot", text(rep.Boot)).
-		With("code", text(string(rep.Code))).
-		With("commit", text(rep.Commit)).
-		With("device", r.cfg.Device)
-	f = append(f, jsontext.Field{Name: "dropped", Value: dropped}, jsontext.Field{Name: "format", Value: format})
-	f = f.With("from", text(rep.From)).
-		With("godwit", text(r.cfg.Version)).
-		With("id", rep.ID).
-		With("reason", clean(rep.Reason, maxReason)).
-		With("release", text(rep.Release)).
-		With("seq", seq).
-		With("time", rep.Time.UTC().Format(time.RFC3339)).
-		With("tree", text(rep.Tree)).
-		With("verdict", string(rep.Verdict))
-	return f
+// text writes the members of a report in the order of their names.
+func (r *Reporter) text(rep *Report, seq, dropped int64) []byte {
+	b := []byte{'{'}
+	for _, m := range [...]struct {
+		name, text string
+		number     int64
+	}{
+		{"boot", rep.Boot, 0},
+		{"code", string(rep.Code), 0},
+		{"commit", rep.Commit, 0},
+		{"device", r.cfg.Device, 0},
+		{"dropped", "", dropped},
+		{"format", "", format},
+		{"from", rep.From, 0},
+		{"godwit", r.cfg.Version, 0},
+		{"id", rep.ID, 0},
+		{"reason", rep.Reason, 0},
+		{"release", rep.Release, 0},
+		{"seq", "", seq},
+		{"time", rep.Time.UTC().Format(time.RFC3339), 0},
+		{"tree", rep.Tree, 0},
+		{"verdict", string(rep.Verdict), 0},
+	} {
+		most := maxText
+		if m.name == "reason" {
+			most = maxReason
+		}
+		start := len(b)
+		b = append(append(append(b, `,"`...), m.name...), `":`...)
+		switch {
+		case m.text != "":
+			b = jsontext.Append(b, clean(m.text, most))
+		case m.number > 0 || m.name == "dropped":
+			b = strconv.AppendInt(b, m.number, 10)
+		default:
+			b = b[:start]
+		}
+	}
+	b[1] = '{' // in place of the first comma
+	return append(b[1:], '}')
 }
 
 // clean makes a text fit for a report: valid UTF-8 on one line, without control

@@ -39,8 +39,8 @@ func (e pauseError) Unwrap() error { return e.error }
 // place before its pause after a failure, or the one that it asked for, is over.
 //
 // sent is the number of reports that places confirmed, counted for each place.
-// next is when there is something to send again: zero if every place has
-// everything. err says what went wrong where, all of it; loss of a report or a
+// next is when there is something to send again, after busy in a while: zero if
+// every place has everything. err says what went wrong where, all of it; loss of a report or a
 // second copy of it is never more than that.
 //
 // Errors have the codes network, timeout, tls, retry-after, redirect, protocol,
@@ -48,72 +48,52 @@ func (e pauseError) Unwrap() error { return e.error }
 // Add about the disk.
 func (r *Reporter) Send(ctx context.Context) (sent int, next time.Time, err error) {
 	if !r.sending.TryLock() {
-		return 0, time.Time{}, godwit.Fail(godwit.CodeBusy, nil, "reports are being sent already", "")
+		return 0, r.cfg.Now().Add(r.cfg.Backoff), godwit.Fail(godwit.CodeBusy, nil, "reports are being sent already", "")
 	}
 	defer r.sending.Unlock()
 	var errs []error
-	var items []item
-	cursors := make([]cursor, len(r.places))
-	err = r.change(func(q *queue) (bool, error) {
-		items = q.items[:len(q.items):len(q.items)]
-		for i, p := range r.places {
-			cursors[i] = *q.cursor(p.key)
+	if next, err = r.look(); err != nil {
+		if godwit.CodeOf(err) == godwit.CodeBusy {
+			return 0, r.cfg.Now().Add(r.cfg.Backoff), err
 		}
-		return r.memory != nil, nil
-	})
-	if err != nil {
 		errs = append(errs, err)
 	}
 	now := r.cfg.Now()
 	var work sync.WaitGroup
-	results := make([]error, len(r.places))
-	counts := make([]int, len(r.places))
-	var transport *http1.Transport
-	for i, p := range r.places {
-		left := after(items, cursors[i].seq)
-		if len(left) == 0 || p.wait(now, cursors[i]).After(now) {
-			continue
+	for _, p := range r.places {
+		p.sent, p.err = 0, nil
+		if len(p.left) > 0 && !p.due.After(now) {
+			work.Go(func() { r.deliver(ctx, p) })
 		}
-		if transport == nil {
-			if transport, err = r.transport(); err != nil {
-				errs = append(errs, err)
-				break
-			}
-			defer transport.CloseIdleConnections()
-		}
-		work.Go(func() { counts[i], results[i] = r.deliver(ctx, p, transport, left) })
 	}
 	work.Wait()
-	for i := range r.places {
-		sent += counts[i]
-		if results[i] != nil {
-			errs = append(errs, results[i])
+	for _, p := range r.places {
+		sent += p.sent
+		if p.err != nil {
+			errs = append(errs, p.err)
 		}
 	}
-	next = r.due()
-	if len(errs) == 1 {
-		return sent, next, errs[0]
+	if len(errs) > 0 || sent > 0 {
+		next, _ = r.look()
 	}
-	return sent, next, errors.Join(errs...)
+	return sent, next, join(errs)
 }
 
-// due is when the first place that lacks a report may be tried, zero if none
-// does.
-func (r *Reporter) due() (next time.Time) {
-	r.change(func(q *queue) (bool, error) {
+// look tells each place what it lacks and when it may be tried, and returns the
+// first such time. It writes down what is only in memory.
+func (r *Reporter) look() (next time.Time, err error) {
+	err = r.change(func(q *queue) (bool, error) {
 		now := r.cfg.Now()
 		for _, p := range r.places {
-			c := *q.cursor(p.key)
-			if len(after(q.items, c.seq)) == 0 {
-				continue
-			}
-			if at := p.wait(now, c); next.IsZero() || at.Before(next) {
-				next = at
+			c := q.cursor(p.key)
+			p.left, p.due = after(q.items, c.seq), p.wait(now, c)
+			if len(p.left) > 0 && (next.IsZero() || p.due.Before(next)) {
+				next = p.due
 			}
 		}
-		return false, nil
+		return r.memory != nil, nil
 	})
-	return next
+	return next, err
 }
 
 // after gives the items with a higher number.
@@ -124,19 +104,19 @@ func after(items []item, seq int64) []item {
 	return items
 }
 
-// deliver sends items to one place until it fails, and notes after each that the
-// place has it.
-func (r *Reporter) deliver(ctx context.Context, p *place, t *http1.Transport, items []item) (n int, err error) {
+// deliver sends a place what it lacks until it fails, and notes after each report
+// that the place has it.
+func (r *Reporter) deliver(ctx context.Context, p *place) {
 	var w way
-	err = r.step(ctx, func(ctx context.Context) (err error) {
-		w, err = p.opener(ctx, t)
+	err := r.step(ctx, func(ctx context.Context) (err error) {
+		w, err = p.opener(ctx)
 		return err
 	})
 	if err == nil {
 		defer w.close()
 	}
 	var errs []error
-	for _, it := range items {
+	for _, it := range p.left {
 		if err == nil {
 			err = r.step(ctx, func(ctx context.Context) error { return w.send(ctx, it.body) })
 		}
@@ -152,16 +132,21 @@ func (r *Reporter) deliver(ctx context.Context, p *place, t *http1.Transport, it
 		err = nil
 		p.fails, p.until = 0, time.Time{}
 		if !refused {
-			n++
+			p.sent++
 		}
 		if e := r.has(p, it.seq, refused); e != nil {
 			errs = append(errs, e)
 		}
 	}
+	p.err = join(errs)
+}
+
+// join leaves a single error as it is.
+func join(errs []error) error {
 	if len(errs) == 1 {
-		return n, errs[0]
+		return errs[0]
 	}
-	return n, errors.Join(errs...)
+	return errors.Join(errs...)
 }
 
 // step runs a step under Timeout.
@@ -211,7 +196,7 @@ func (r *Reporter) failed(ctx context.Context, p *place, err error) {
 }
 
 // wait is when a place may be tried.
-func (p *place) wait(now time.Time, c cursor) time.Time {
+func (p *place) wait(now time.Time, c *cursor) time.Time {
 	at := now
 	if until := c.paused(now); until.After(at) {
 		at = until
@@ -232,7 +217,7 @@ func (r *Reporter) chance(d time.Duration) time.Duration {
 	return time.Duration(binary.BigEndian.Uint64(b[:]) % uint64(d))
 }
 
-// transport makes connections for one Send.
+// transport makes connections to one place for one Send.
 func (r *Reporter) transport() (*http1.Transport, error) {
 	t, err := r.cfg.Network.Transport(&r.traffic)
 	if err == nil && r.cfg.Dial != nil {

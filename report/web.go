@@ -22,7 +22,7 @@ type web struct {
 	t *http1.Transport
 }
 
-func (w *web) close() {}
+func (w *web) close() { w.t.CloseIdleConnections() }
 
 func (w *web) send(ctx context.Context, body []byte) error {
 	p := w.p

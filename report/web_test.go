@@ -305,6 +305,13 @@ func TestDialAndBusy(t *testing.T) {
 	if err := <-done; err != nil || v.releases() != "v1" || r.Pending() != 1 {
 		t.Fatal(err, v.releases())
 	}
+	// A mistake in the configuration waits for the next try as everything does.
+	cfg.Network.CAFile = "/nonexistent"
+	_, next, err := New(cfg).Send(t.Context())
+	wantCode(t, err, godwit.CodeConfig)
+	if !next.After(noon) {
+		t.Error("it is tried again at once")
+	}
 	if sent, received := r.Transferred(); sent < 500 || received < 50 {
 		t.Error(sent, received)
 	}
