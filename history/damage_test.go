@@ -79,7 +79,7 @@ func TestOneCopyIsDamaged(t *testing.T) {
 	if before == after {
 		t.Fatal("the copies do not differ")
 	}
-	for at := 0; at < len(newest); at += 7 {
+	for at := 0; at < len(newest); at += 29 {
 		for name, b := range map[string][]byte{
 			"flipped": flip(newest, at), "cut off": newest[:at], "zeros": append(bytes.Clone(newest[:at]), make([]byte, len(newest)-at)...),
 			"mixed with the other": append(bytes.Clone(newest[:at]), older[min(at, len(older)):]...),
@@ -123,7 +123,7 @@ func read(t *testing.T, d *device, b []byte) *History {
 // aside, and the loss is reported once.
 func TestBothCopiesAreDamaged(t *testing.T) {
 	_, newest, older := filled(t)
-	for at := 0; at < len(newest); at += 3 {
+	for at := 0; at < len(newest); at += 11 {
 		d := newDevice(t)
 		must(t, d.fs.Mkdir(".godwit"))
 		damaged := flip(newest, at)
