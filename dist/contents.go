@@ -58,13 +58,6 @@ func (o *order) common() ([]entry, error) {
 		}
 		all = append(all, entry{name: f.name, mode: 0o644, content: b})
 	}
-	for name, v := range examples {
-		var b bytes.Buffer
-		if err := config.Write(&b, name, v); err != nil {
-			return nil, err
-		}
-		all = append(all, entry{name: "/etc/godwit/" + name + ".example", mode: 0o644, content: b.Bytes(), config: true})
-	}
 	licence, err := os.ReadFile(filepath.Join(o.top, "LICENSE"))
 	if err != nil {
 		return nil, err
@@ -77,21 +70,35 @@ func (o *order) common() ([]entry, error) {
 		entry{name: "/usr/share/doc/godwit/README.md", mode: 0o644, content: readme}), nil
 }
 
-// examples are configurations to begin with: of the device, and of Godwit
+// withExamples adds configurations to begin with: of the device, and of Godwit
 // itself.
-var examples = map[string]config.Values{
-	"godwit.toml": {
+func withExamples(kind string, entries []entry) ([]entry, error) {
+	device, self := config.Values{
 		"source.url": "https://git.example.org/acme/station.git", "source.channel": "stable",
 		"trust.mode": "signed", "trust.allowed_signers": "/etc/godwit/allowed_signers", "trust.product": "station",
-		"tree.root": "/srv/station", "restart.unit": "station.service", "confirm.unit": "station.service",
-	},
-	"self.toml": {
+		"tree.root": "/srv/station",
+	}, config.Values{
 		"source.url": "https://git.example.org/acme/godwit-builds.git", "source.channel": "stable",
 		"trust.mode": "signed", "trust.allowed_signers": "/etc/godwit/allowed_signers", "trust.product": "godwit",
 		"tree.root": selfTree, "tree.allow": []string{"godwit-linux-ARCHITECTURE"},
-		"restart.unit": "godwit-agent.service", "confirm.within": "10m", "confirm.interval": "5s",
+		"confirm.within": "10m", "confirm.interval": "5s",
 		"confirm.command": []string{service.Launcher, "healthy", selfTree, "/etc/godwit/godwit.toml"},
-	},
+	}
+	if kind == "apk" || kind == "ipk" {
+		device["restart.command"], self["restart.command"] = "/etc/init.d/station restart", "/etc/init.d/godwit-agent restart"
+		device["confirm.command"] = "/srv/station/current/selftest"
+	} else {
+		device["restart.unit"], self["restart.unit"] = "station.service", "godwit-agent.service"
+		device["confirm.unit"] = "station.service"
+	}
+	for name, v := range map[string]config.Values{"godwit.toml": device, "self.toml": self} {
+		var b bytes.Buffer
+		if err := config.Write(&b, name, v); err != nil {
+			return nil, err
+		}
+		entries = append(entries, entry{name: "/etc/godwit/" + name + ".example", mode: 0o644, content: b.Bytes(), config: true})
+	}
+	return entries, nil
 }
 
 const selfTree = "/var/lib/godwit/self"
@@ -158,7 +165,7 @@ func (o *order) contents(kind, dir string, entries []entry) (files.Contents, err
 var scripts embed.FS
 
 // writeScripts lays the scripts of all kinds of packages into dir.
-func writeScripts(dir string) (map[string]nfpm.Scripts, error) {
+func (o *order) writeScripts(dir string) (map[string]nfpm.Scripts, error) {
 	list, err := scripts.ReadDir("scripts")
 	if err != nil {
 		return nil, err
@@ -168,7 +175,12 @@ func writeScripts(dir string) (map[string]nfpm.Scripts, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := os.WriteFile(filepath.Join(dir, f.Name()), b, 0o644); err != nil {
+		name := filepath.Join(dir, f.Name())
+		if err := os.WriteFile(name, b, 0o644); err != nil {
+			return nil, err
+		}
+		// nfpm puts it into packages for Alpine.
+		if err := os.Chtimes(name, o.time, o.time); err != nil {
 			return nil, err
 		}
 	}

@@ -59,6 +59,13 @@ func (o *order) run(says io.Writer) error {
 	if err := os.MkdirAll(o.out, 0o755); err != nil {
 		return err
 	}
+	// What an earlier run left is not what the sums are of.
+	for _, kind := range kinds {
+		old, _ := filepath.Glob(filepath.Join(o.out, "godwit_*."+kind))
+		for _, name := range old {
+			os.Remove(name)
+		}
+	}
 	common, err := o.common()
 	if err != nil {
 		return err
@@ -115,6 +122,9 @@ var devices = map[string]device{
 // one makes one package, nil where that distribution is on no such device.
 func (o *order) one(kind string, d device, entries []entry) ([]byte, error) {
 	entries, err := withInit(kind, entries)
+	if err == nil {
+		entries, err = withExamples(kind, entries)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -139,7 +149,7 @@ func (o *order) pack(kind, arch string, entries []entry) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	scripts, err := writeScripts(dir)
+	scripts, err := o.writeScripts(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -147,14 +157,14 @@ func (o *order) pack(kind, arch string, entries []entry) ([]byte, error) {
 		Name: "godwit", Arch: arch, Platform: "linux", Version: versionFor(kind, o.version), VersionSchema: "none", Release: "1",
 		Section: "admin", Priority: "optional", Maintainer: "The Godwit authors <godwit@example.org>", License: "MIT",
 		Homepage:    "https://github.com/godwit-ota/godwit",
-		Description: "over-the-air updates from any Git host\n Godwit updates the files of a device over the air, from any Git host, and the\n device is always either the old version or the new one.",
+		Description: description(kind),
 		MTime:       o.time, DisableGlobbing: true,
 		Overridables: nfpm.Overridables{
 			Contents: contents, Umask: 0o022,
 			Recommends: map[string][]string{"deb": {"ca-certificates"}}[kind],
 			Scripts:    scripts[kind],
 			Deb:        nfpm.Deb{Compression: "xz"},
-			RPM:        nfpm.RPM{Compression: "xz", BuildHost: "localhost", Summary: "over-the-air updates from any Git host", Group: "System Environment/Daemons"},
+			RPM:        nfpm.RPM{Compression: "xz", BuildHost: "localhost", Summary: summary, Group: "System Environment/Daemons"},
 			APK:        nfpm.APK{Scripts: nfpm.APKScripts{PostUpgrade: filepath.Join(dir, "apk.post-upgrade")}},
 		},
 	})
@@ -168,6 +178,15 @@ func (o *order) pack(kind, arch string, entries []entry) ([]byte, error) {
 	var b bytes.Buffer
 	err = packager.Package(info, &b)
 	return b.Bytes(), err
+}
+
+const summary = "over-the-air updates from any Git host"
+
+func description(kind string) string {
+	if kind == "apk" { // which has one line for it
+		return summary
+	}
+	return summary + "\nGodwit updates the files of a device over the air, from any Git host, and the\ndevice is always either the old version or the new one."
 }
 
 // versionFor writes what `git describe` says as each kind of package orders it:
