@@ -33,6 +33,7 @@ type Config struct {
 	Proc string // "" means /proc
 	Dev  string // "" means /dev
 	Run  string // "" means /run
+	Lib  string // "" means /var/lib
 
 	Battery  BatteryConfig
 	LED      string // a name in /sys/class/leds, such as "ACT"; "" means none
@@ -43,8 +44,8 @@ type Config struct {
 	// speaks to a service; nil means os.Getenv.
 	Getenv func(string) string
 	// Report takes what goes wrong in the background, with the LED or with
-	// feeding the watchdog: each kind once, not at every try. It may be called
-	// from another goroutine. nil means that nobody wants to know.
+	// feeding the watchdog: each kind once, not at every try. It is called from
+	// other goroutines and must not call Close. nil means that nobody wants to know.
 	Report func(error)
 	// Restart is what Reset(Soft) calls: the application's own way to begin
 	// again. nil means that there is nothing to do.
@@ -68,6 +69,8 @@ type Board struct {
 	restart  func() error
 	run      func(name string, args ...string) error
 
+	lastReset func() LastReset // found once: it does not change
+
 	mu     sync.Mutex
 	feeder *Feeder
 }
@@ -85,6 +88,7 @@ func Open(cfg Config) (*Board, error) {
 	def(&cfg.Proc, "/proc")
 	def(&cfg.Dev, "/dev")
 	def(&cfg.Run, "/run")
+	def(&cfg.Lib, "/var/lib")
 	def(&cfg.Storage, "/")
 	if cfg.Getenv == nil {
 		cfg.Getenv = os.Getenv
@@ -112,6 +116,7 @@ func Open(cfg Config) (*Board, error) {
 		b.led = newLED(b.sys("class", "leds", cfg.LED), cfg.LED, cfg.Report)
 	}
 	b.systemd = newSystemd(cfg.Getenv)
+	b.lastReset = sync.OnceValue(b.findLastReset)
 	return b, nil
 }
 

@@ -182,6 +182,8 @@ func TestLastReset(t *testing.T) {
 		{"a crash before the watchdog that ended it", map[string]string{w + "watchdog0/bootstatus": "32\n", "sys/fs/pstore/dmesg-ramoops-0": panicLog},
 			"panic: the kernel left a crash log: Kernel panic - not syncing: sysrq triggered crash (fs/pstore/dmesg-ramoops-0)"},
 		{"a crash log that cannot be understood", map[string]string{"sys/fs/pstore/dmesg-efi-1.enc.z": "\x78\x9c\x00"}, "panic: the kernel left a crash log (fs/pstore/dmesg-efi-1.enc.z)"},
+		{"a crash log that systemd put away", map[string]string{"lib/systemd/pstore/dmesg.txt": panicLog, "lib/systemd/pstore/17/001/dmesg-efi-170001": "Oops#1 Part1\n<1>BUG: kernel NULL pointer\n"},
+			"panic: the kernel left a crash log: BUG: kernel NULL pointer (systemd/pstore/17/001/dmesg-efi-170001)"},
 		{"the log of a shutdown", map[string]string{"sys/fs/pstore/dmesg-ramoops-0": "Shutdown#1 Part1\nreboot: Restarting system\n"}, "unknown"},
 		{"other logs", map[string]string{"sys/fs/pstore/console-ramoops-0": "Kernel panic"}, "unknown"},
 		{"a reset controller", map[string]string{"sys/devices/platform/ahb/ahb:apb/fffffe00.rstc/power_on_reason": "brown-out reset\n", "sys/devices/platform/ahb/uevent": "x"},
@@ -210,6 +212,7 @@ func TestOldCrashLogSaysNothingAboutThisBoot(t *testing.T) {
 	}{
 		{"seconds before", 30 * time.Second, Panic},
 		{"days before", 72 * time.Hour, Unknown},
+		{"at the boot before this", 20 * time.Minute, Unknown},
 		{"by a clock that was not set then", 50 * 365 * 24 * time.Hour, Panic},
 		{"by a clock that was not set at boot", -72 * time.Hour, Panic},
 	} {

@@ -135,6 +135,12 @@ func (f *Feeder) Close() error {
 	return first
 }
 
+func (f *Feeder) isClosed() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.closed
+}
+
 func (f *Feeder) run() {
 	defer close(f.done)
 	t := time.NewTicker(max(f.Timeout()/3, 10*time.Millisecond))

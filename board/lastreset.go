@@ -36,7 +36,7 @@ func (c Cause) String() string {
 // A LastReset is why the device last started, as far as it is known.
 type LastReset struct {
 	Cause  Cause
-	Source string // where it says so: a file, without the root of sysfs
+	Source string // where it says so: a file, without the folder it is below
 	Text   string // what it says there, one sentence without a full stop
 }
 
@@ -49,8 +49,11 @@ func (r LastReset) String() string {
 
 // LastReset asks those who may know, the most exact first: crash logs of the
 // kernel (Panic), the watchdogs, the reset controller, and the boot loader of
-// the Raspberry Pi. Most hardware remembers nothing, and then it is Unknown.
-func (b *Board) LastReset() LastReset {
+// the Raspberry Pi. Most hardware remembers nothing, and then it is Unknown. It
+// is asked once in the life of a Board.
+func (b *Board) LastReset() LastReset { return b.lastReset() }
+
+func (b *Board) findLastReset() LastReset {
 	for _, ask := range []func() (LastReset, bool){b.pstore, b.bootStatus, b.powerOnReason, b.rsts} {
 		if r, ok := ask(); ok {
 			return r
@@ -59,34 +62,55 @@ func (b *Board) LastReset() LastReset {
 	return LastReset{}
 }
 
-// pstore looks for a log that the kernel wrote when it crashed. Logs stay until
-// somebody removes them, so an old one says nothing about this boot: one counts
-// that was written within an hour before it, if the clock can tell. (A log that
-// systemd-pstore.service has moved away is not seen.)
-// Source: Documentation/ABI/testing/pstore, Documentation/admin-guide/ramoops.rst.
+// recent is how long before a boot the crash can have been that led to it: the
+// time that kernels wait before they restart, and boot loaders take.
+const recent = 10 * time.Minute
+
+// pstore looks for a log that the kernel wrote when it crashed, in the kernel's
+// own folder and in the one where systemd puts them away. Logs stay until
+// somebody removes them, so one counts that was written shortly before this
+// boot, if the clock can tell.
+// Source: Documentation/ABI/testing/pstore, Documentation/admin-guide/ramoops.rst,
+// systemd-pstore.service(8).
 func (b *Board) pstore() (LastReset, bool) {
 	booted := time.Now().Add(-b.uptime())
-	for _, name := range list(b.sys("fs", "pstore")) {
-		path := b.sys("fs", "pstore", name)
+	away := below(b.cfg.Lib, []string{"systemd", "pstore"})
+	if r, ok := crashLog(b.sys("fs", "pstore"), "fs/pstore/", booted, 0); ok {
+		return r, true
+	}
+	return crashLog(away, "systemd/pstore/", booted, 2) // in folders by record
+}
+
+func crashLog(dir, source string, booted time.Time, deeper int) (LastReset, bool) {
+	for _, name := range list(dir) {
+		path := below(dir, []string{name})
 		info, err := os.Lstat(path)
-		if err != nil || !info.Mode().IsRegular() || !strings.HasPrefix(name, "dmesg-") {
+		if err != nil {
 			continue
 		}
-		if age := booted.Sub(info.ModTime()); age > time.Hour && age < 20*365*24*time.Hour {
+		if info.IsDir() && deeper > 0 {
+			if r, ok := crashLog(path, source+clean(name)+"/", booted, deeper-1); ok {
+				return r, true
+			}
+		}
+		if !info.Mode().IsRegular() || !strings.HasPrefix(name, "dmesg-") {
+			continue
+		}
+		if age := booted.Sub(info.ModTime()); age > recent && age < 20*365*24*time.Hour {
 			continue
 		}
 		text := "the kernel left a crash log"
 		if s, _ := read(path); s != "" {
 			first, _, _ := strings.Cut(s, "\n") // "Panic#1 Part1", "Oops#1 Part1"
-			kind, _, _ := strings.Cut(first, "#")
-			if kind != "Panic" && kind != "Oops" && kind != "" && strings.Contains(first, "#") {
-				continue // an orderly shutdown, which some are told to log too
+			kind, _, numbered := strings.Cut(first, "#")
+			if numbered && kind != "Panic" && kind != "Oops" {
+				continue // an orderly shutdown, which some kernels are told to log too
 			}
 			if c := crash(s); c != "" {
 				text += ": " + c
 			}
 		}
-		return LastReset{Panic, "fs/pstore/" + clean(name), text}, true
+		return LastReset{Panic, source + clean(name), text}, true
 	}
 	return LastReset{}, false
 }

@@ -3,10 +3,12 @@
 package board
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"github.com/godwit-ota/godwit"
 	"golang.org/x/sys/unix"
@@ -64,4 +66,10 @@ func (b *Board) Reset(mode Mode) error {
 // restartNow restarts at once, without anybody being told: reboot(2).
 func restartNow() error { return unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART) }
 
-func runProgram(name string, args ...string) error { return exec.Command(name, args...).Run() }
+// runProgram gives a program a minute. systemctl only asks for the shutdown, and
+// a systemd that does not answer must not keep a device from it.
+func runProgram(name string, args ...string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	return exec.CommandContext(ctx, name, args...).Run()
+}

@@ -12,7 +12,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// A tree is a device made of files: below it are sys, proc, dev and run.
+// A tree is a device made of files: below it are sys, proc, dev, run and lib.
 type tree struct {
 	t   *testing.T
 	top string
@@ -73,7 +73,7 @@ func (d *tree) reports() []string {
 // open opens the board of the tree; cfg says what is not a matter of files.
 func (d *tree) open(cfg Config) *Board {
 	d.t.Helper()
-	cfg.Sys, cfg.Proc, cfg.Dev, cfg.Run = d.path("sys"), d.path("proc"), d.path("dev"), d.path("run")
+	cfg.Sys, cfg.Proc, cfg.Dev, cfg.Run, cfg.Lib = d.path("sys"), d.path("proc"), d.path("dev"), d.path("run"), d.path("lib")
 	if cfg.Getenv == nil {
 		cfg.Getenv = func(string) string { return "" }
 	}

@@ -60,9 +60,10 @@ func (c WatchdogConfig) check() (WatchdogConfig, error) {
 func (b *Board) Watch() (*Feeder, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.feeder != nil {
+	if b.feeder != nil && !b.feeder.isClosed() {
 		return b.feeder, nil
 	}
+	b.feeder = nil
 	c := b.cfg.Watchdog
 	var dogs []*dog
 	var err error

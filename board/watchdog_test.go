@@ -68,11 +68,18 @@ func TestWatchdogThatOnlyKnowsWrites(t *testing.T) {
 		t.Error(again, err)
 	}
 	time.Sleep(50 * time.Millisecond)
+	if err := f.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err = b.Watch(); err != nil { // armed anew
+		t.Error(err)
+	}
+	time.Sleep(50 * time.Millisecond)
 	if err := b.Close(); err != nil {
 		t.Error(err)
 	}
-	if s := written(); s != "\x00V" {
-		t.Errorf("written %q, want one meal and the V that disarms", s)
+	if s := written(); s != "\x00V\x00V" {
+		t.Errorf("written %q, want twice one meal and the V that disarms", s)
 	}
 	if len(d.reports()) > 0 {
 		t.Error(d.reports())
