@@ -185,7 +185,7 @@ func TestProcesses(t *testing.T) {
 	}
 	work.Wait()
 	seen := map[string]bool{}
-	for i, c := range v.got {
+	for i, c := range v.taken() {
 		if c.Seq != int64(i+1) || seen[c.Release] {
 			t.Fatalf("%d: %+v", i, c)
 		}

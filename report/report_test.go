@@ -10,10 +10,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 
 	"github.com/godwit-ota/godwit"
 	"github.com/godwit-ota/godwit/internal/webclient"
@@ -50,6 +53,10 @@ func TestMain(m *testing.M) {
 	code := m.Run()
 	if file, err := testKey(); err == nil {
 		os.RemoveAll(filepath.Dir(file))
+	}
+	if err := goleak.Find(); code == 0 && err != nil {
+		println(err.Error())
+		code = 1
 	}
 	os.Exit(code)
 }
@@ -174,6 +181,27 @@ func (v *receiver) set(do http.HandlerFunc, takes ...int) {
 	}
 }
 
+// forget begins anew.
+func (v *receiver) forget() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.got = nil
+}
+
+// requests is how many there were.
+func (v *receiver) requests() int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.asked
+}
+
+// taken are the reports that arrived, in order.
+func (v *receiver) taken() []content {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return slices.Clone(v.got)
+}
+
 // releases are the names that arrived, in order.
 func (v *receiver) releases() string {
 	v.mu.Lock()
@@ -202,10 +230,10 @@ func TestSend(t *testing.T) {
 	if n != 3 || !next.IsZero() || err != nil || r.Pending() != 0 {
 		t.Fatal(n, next, err, r.Pending())
 	}
-	if v.releases() != "v1 v2 v3" || v.got[2].Reason != `the disk is "full"` || v.got[2].Seq != 3 || v.got[0].ID == v.got[1].ID {
-		t.Errorf("%+v", v.got)
+	if v.releases() != "v1 v2 v3" || v.taken()[2].Reason != `the disk is "full"` || v.taken()[2].Seq != 3 || v.taken()[0].ID == v.taken()[1].ID {
+		t.Errorf("%+v", v.taken())
 	}
-	if n, _, _ := r.Send(t.Context()); n != 0 || v.asked != 3 {
+	if n, _, _ := r.Send(t.Context()); n != 0 || v.requests() != 3 {
 		t.Error("sent again")
 	}
 	if sent, received := r.Transferred(); sent != 0 || received != 0 {
@@ -350,7 +378,7 @@ func TestBound(t *testing.T) {
 		{"default", 0, 0, "", 32},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			v.got = nil
+			v.forget()
 			cfg, _ := config(t, Place{URL: v.URL})
 			cfg.MaxReports, cfg.MaxBytes = c.reports, c.bytes
 			r := New(cfg)
@@ -362,8 +390,8 @@ func TestBound(t *testing.T) {
 			if n, _, err := r.Send(t.Context()); err != nil || n != c.want || r.Pending() != 0 {
 				t.Fatal(n, err, r.Pending())
 			}
-			for i, got := range v.got {
-				if n := int64(40 - len(v.got) + i + 1); got.Seq != n || got.Dropped != max(0, n-int64(c.want)) {
+			for i, got := range v.taken() {
+				if n := int64(40 - len(v.taken()) + i + 1); got.Seq != n || got.Dropped != max(0, n-int64(c.want)) {
 					t.Errorf("%d: seq %d, dropped %d", i, got.Seq, got.Dropped)
 				}
 			}

@@ -90,8 +90,8 @@ func TestStatus(t *testing.T) {
 				}
 				v.set(nil)
 				add(t, r, "v2")
-				if _, _, err := r.Send(t.Context()); err != nil || v.releases() != "v2" || v.got[0].Dropped != map[bool]int64{true: 1}[c.code != ""] {
-					t.Fatal(err, v.got)
+				if _, _, err := r.Send(t.Context()); err != nil || v.releases() != "v2" || v.taken()[0].Dropped != map[bool]int64{true: 1}[c.code != ""] {
+					t.Fatal(err, v.taken())
 				}
 				return
 			}
@@ -102,15 +102,15 @@ func TestStatus(t *testing.T) {
 				t.Errorf("%v does not say where", err)
 			}
 			// Too early, then in time.
-			asked := v.asked
+			asked := v.requests()
 			clock.add(c.wait - time.Millisecond)
-			if n, again, err := r.Send(t.Context()); n != 0 || err != nil || !again.Equal(next) || v.asked != asked {
+			if n, again, err := r.Send(t.Context()); n != 0 || err != nil || !again.Equal(next) || v.requests() != asked {
 				t.Fatal(n, again, err)
 			}
 			v.set(nil)
 			clock.add(next.Sub(clock.now()))
-			if n, _, err := r.Send(t.Context()); n != 1 || err != nil || v.releases() != "v1" || v.got[0].Dropped != 0 {
-				t.Fatal(n, err, v.got)
+			if n, _, err := r.Send(t.Context()); n != 1 || err != nil || v.releases() != "v1" || v.taken()[0].Dropped != 0 {
+				t.Fatal(n, err, v.taken())
 			}
 		})
 	}
@@ -131,7 +131,7 @@ func TestPauseSurvives(t *testing.T) {
 	_, next, err := r.Send(t.Context())
 	wantCode(t, err, godwit.CodeRetryAfter)
 	n, again, err := New(cfg).Send(t.Context())
-	if n != 0 || err != nil || v.asked != 1 || again.Before(next) || again.Sub(next) > time.Second {
+	if n != 0 || err != nil || v.requests() != 1 || again.Before(next) || again.Sub(next) > time.Second {
 		t.Fatal(n, again, err)
 	}
 	// A clock that went back far makes it meaningless.
