@@ -1,6 +1,9 @@
 package godwit
 
-import "errors"
+import (
+	"errors"
+	"time"
+)
 
 // A Code names a kind of failure for programs. Codes are stable: they never
 // change their meaning and are never reused.
@@ -66,6 +69,15 @@ const (
 	CodeRollout Code = "rollout" // the release is not for this device yet
 	CodeWindow  Code = "window"  // outside the hours for installing
 
+	CodeInterval    Code = "interval"    // the last check is not long enough ago
+	CodeCrashes     Code = "crashes"     // this device crashed too often lately
+	CodeBattery     Code = "battery"     // the battery is too low
+	CodeSolar       Code = "solar"       // the sun does not shine on the panel now
+	CodeBudget      Code = "budget"      // the link costs money and there is none left for this
+	CodeAppBusy     Code = "app-busy"    // the application must not be disturbed now
+	CodeResources   Code = "resources"   // too little free memory, or too slow a processor
+	CodeTemperature Code = "temperature" // the device is too hot
+
 	// 6: network unreachable, try again.
 	CodeNetwork Code = "network" // no connection, it broke, or the host is failing
 	CodeTimeout Code = "timeout" // the other side said nothing for too long
@@ -88,7 +100,8 @@ func (c Code) Refusal() bool {
 // Deferral reports whether c is of the group "deferred".
 func (c Code) Deferral() bool {
 	switch c {
-	case CodeRetryAfter, CodeOnTrial, CodeHalted, CodeRollout, CodeWindow:
+	case CodeRetryAfter, CodeOnTrial, CodeHalted, CodeRollout, CodeWindow,
+		CodeInterval, CodeCrashes, CodeBattery, CodeSolar, CodeBudget, CodeAppBusy, CodeResources, CodeTemperature:
 		return true
 	}
 	return false
@@ -100,6 +113,9 @@ type Error struct {
 	Text string // one sentence, without the final full stop
 	Hint string // what to do about it; may be empty
 	Err  error  // the cause; may be nil
+	// Until is when it is of use to try again, for codes of the group "deferred";
+	// zero if nobody can know.
+	Until time.Time
 }
 
 // Error returns the sentence, followed by the cause.
@@ -129,4 +145,19 @@ func CodeOf(err error) Code {
 		return e.Code
 	}
 	return CodeFailed
+}
+
+// UntilOf returns the first time in err's chain at which it is of use to try again,
+// or the zero time.
+func UntilOf(err error) time.Time {
+	for {
+		var e *Error
+		if !errors.As(err, &e) {
+			return time.Time{}
+		}
+		if !e.Until.IsZero() {
+			return e.Until
+		}
+		err = e.Err
+	}
 }

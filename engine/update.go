@@ -117,6 +117,26 @@ type UpdateOptions struct {
 	DryRun bool // make the plan and change nothing in the tree
 	Force  bool // install even what runs already, failed before, or is held back by the channel, and do not wait for an open trial
 	Forget bool // a person on the device says: what it remembers of versions, channels and keys does not count
+	// Permit, if there is one, is asked before the contents of a version are fetched,
+	// with StageFetch, and before the switch to it, with StageSwitch. An error, of the group
+	// "deferred", ends the update there, and is what Update returns; what was
+	// fetched stays for the next one. A dry run does not ask.
+	Permit func(stage godwit.Stage, to store.Version, p *plan.Plan) error
+}
+
+// held is what Permit said.
+type held struct{ error }
+
+func (h held) Unwrap() error { return h.error }
+
+func (o UpdateOptions) permit(stage godwit.Stage, to store.Version, p *plan.Plan) error {
+	if o.Permit == nil {
+		return nil
+	}
+	if err := o.Permit(stage, to, p); err != nil {
+		return held{err}
+	}
+	return nil
 }
 
 // Update brings the device to what its source names: check, describe, admit,
@@ -167,6 +187,9 @@ func (e *Engine) Update(ctx context.Context, opt UpdateOptions) (Result, error) 
 			err = errors.Join(err, e)
 		}
 	}
+	if w := (held{}); errors.As(err, &w) {
+		return r, w.error // nothing went wrong
+	}
 	if err != nil || r.Outcome != OnTrial {
 		return r, e.failed(stage, err)
 	}
@@ -175,7 +198,7 @@ func (e *Engine) Update(ctx context.Context, opt UpdateOptions) (Result, error) 
 	if err == nil && r.Outcome == Updated && first.Step {
 		h.release()
 		e.Events.Say(godwit.StageCheck, godwit.Info, "on from "+r.To.Name+", which was on the way")
-		r, err = e.Update(ctx, UpdateOptions{Force: opt.Force})
+		r, err = e.Update(ctx, UpdateOptions{Force: opt.Force, Permit: opt.Permit})
 		r.From, r.Sent, r.Received = first.From, first.Sent+r.Sent, first.Received+r.Received
 		r.Patched = first.Patched.Plus(r.Patched)
 	}
@@ -269,6 +292,9 @@ func (e *Engine) install(ctx context.Context, opt UpdateOptions) (r Result, stag
 	stage = godwit.StageFetch
 	verified = p.Chosen(verified)
 	if p.FetchFiles > 0 {
+		if err := opt.permit(stage, r.To, p); err != nil {
+			return r, stage, err
+		}
 		want, err := s.SaveListing(p.Wanted())
 		if err != nil {
 			return r, stage, err
@@ -285,6 +311,10 @@ func (e *Engine) install(ctx context.Context, opt UpdateOptions) (r Result, stag
 
 	if verified.Memory, err = e.adopt(ctx, verified, objects); err != nil {
 		return r, stage, vouched(admitted.Policy, err)
+	}
+
+	if err := opt.permit(godwit.StageSwitch, r.To, p); err != nil {
+		return r, stage, err
 	}
 
 	stage = godwit.StageBuild

@@ -2,6 +2,9 @@ package engine
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
 	"strconv"
 
 	"github.com/godwit-ota/godwit"
@@ -129,3 +132,22 @@ func (e *Engine) repair(ctx context.Context) (Verification, error) {
 }
 
 var errStop = godwit.Fail(godwit.CodeFailed, nil, "stopped", "")
+
+// Fingerprint names what the running version consists of, by its listing: the
+// SHA-256, in hexadecimal, of a line "MODE DIGEST PATH" for each entry, in ascending
+// order of the path, with the names of godwit.Mode and godwit.Digest. Confirm and
+// Verify hold the files against the same listing. It is "" where nothing is installed.
+func (e *Engine) Fingerprint() (string, error) {
+	v := e.Store.Record().Running
+	if v.IsZero() {
+		return "", nil
+	}
+	h := sha256.New()
+	for entry, err := range e.Store.Listing(v) {
+		if err != nil {
+			return "", err
+		}
+		io.WriteString(h, entry.Mode.String()+" "+entry.Digest.String()+" "+entry.Path+"\n")
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}

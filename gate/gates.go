@@ -72,7 +72,7 @@ func (a asked) interval() Verdict {
 	case since >= a.MinInterval:
 		return pass(text)
 	}
-	return hold(CodeInterval, a.Now.Add(a.MinInterval-since), text, "")
+	return hold(godwit.CodeInterval, a.Now.Add(a.MinInterval-since), text, "")
 }
 
 // crashTime is how long a crash is remembered here.
@@ -103,7 +103,7 @@ func (a asked) crashes() Verdict {
 	}
 	slices.SortFunc(recent, time.Time.Compare)
 	until := recent[len(recent)-limit-1].Add(crashTime).In(a.Now.Location())
-	return hold(CodeCrashes, until, text+", and more than "+strconv.Itoa(limit)+" hold updates back", "see what they were with godwit log")
+	return hold(godwit.CodeCrashes, until, text+", and more than "+strconv.Itoa(limit)+" hold updates back", "see what they were with godwit log")
 }
 
 func (a asked) battery() Verdict {
@@ -116,7 +116,7 @@ func (a asked) battery() Verdict {
 	}
 	b := a.Battery
 	if !b.Known {
-		return a.unknown(CodeBattery, "the charge of the battery is not known, and "+a.doing()+" needs "+strconv.Itoa(need)+"%", "see whether the battery is measured at all")
+		return a.unknown(godwit.CodeBattery, "the charge of the battery is not known, and "+a.doing()+" needs "+strconv.Itoa(need)+"%", "see whether the battery is measured at all")
 	}
 	text := "the battery is at " + strconv.Itoa(b.Percent) + "%"
 	if b.Charging {
@@ -126,7 +126,7 @@ func (a asked) battery() Verdict {
 	if b.Percent >= need || b.Charging && a.ChargingPasses {
 		return pass(text)
 	}
-	return hold(CodeBattery, time.Time{}, text, "it goes on when the battery is charged")
+	return hold(godwit.CodeBattery, time.Time{}, text, "it goes on when the battery is charged")
 }
 
 func (a asked) window() Verdict {
@@ -206,13 +206,13 @@ func (a asked) solar() Verdict {
 	if h == (Hours{}) {
 		h = Hours{From: 10 * 60, To: 16 * 60}
 	}
-	return a.during([]Hours{h}, CodeSolar, "the sun is taken to shine at", "")
+	return a.during([]Hours{h}, godwit.CodeSolar, "the sun is taken to shine at", "")
 }
 
 func (a asked) budget() Verdict {
 	switch {
 	case a.Facts.Metered && (a.Rules.Metered == MeteredNone || a.Rules.Metered == MeteredChecks && a.Action == Fetch):
-		return hold(CodeBudget, time.Time{}, "the link is metered, and "+a.doing()+" waits for one that is not", "")
+		return hold(godwit.CodeBudget, time.Time{}, "the link is metered, and "+a.doing()+" waits for one that is not", "")
 	case a.Budget <= 0:
 		return noRule("nothing is said about bytes in a month")
 	case !a.Facts.Metered:
@@ -238,9 +238,9 @@ func (a asked) budget() Verdict {
 	case used < limit && (a.Action == Check || a.PlannedBytes <= limit-used):
 		return pass(text)
 	case a.Action == Fetch && a.PlannedBytes > limit:
-		return hold(CodeBudget, time.Time{}, "the download takes "+size(a.PlannedBytes)+", and there are "+size(limit)+" a month on a metered link", "use another link, raise the budget, or override the gate \"budget\" once")
+		return hold(godwit.CodeBudget, time.Time{}, "the download takes "+size(a.PlannedBytes)+", and there are "+size(limit)+" a month on a metered link", "use another link, raise the budget, or override the gate \"budget\" once")
 	}
-	return hold(CodeBudget, nextMonth(a.Now), text, "use another link, raise the budget, or override the gate \"budget\" once")
+	return hold(godwit.CodeBudget, nextMonth(a.Now), text, "use another link, raise the budget, or override the gate \"budget\" once")
 }
 
 // share is percent of n, rounded down, without overflow.
@@ -262,7 +262,7 @@ func (a asked) busy() Verdict {
 	case a.Busy == "":
 		return pass("the application is not busy")
 	}
-	return hold(CodeBusy, time.Time{}, "the application must not be disturbed: "+a.Busy, "it goes on when the application is done")
+	return hold(godwit.CodeAppBusy, time.Time{}, "the application must not be disturbed: "+a.Busy, "it goes on when the application is done")
 }
 
 func (a asked) memory() Verdict {
@@ -272,11 +272,11 @@ func (a asked) memory() Verdict {
 	need := size(a.MinFreeMemory) + " are asked for"
 	switch {
 	case a.FreeMemory <= 0:
-		return a.unknown(CodeResources, "it is not known how much memory is free, and "+need, "")
+		return a.unknown(godwit.CodeResources, "it is not known how much memory is free, and "+need, "")
 	case a.FreeMemory >= a.MinFreeMemory:
 		return pass(size(a.FreeMemory) + " of memory are free, and " + need)
 	}
-	return hold(CodeResources, time.Time{}, size(a.FreeMemory)+" of memory are free, and "+need, "end what takes the memory, or ask for less")
+	return hold(godwit.CodeResources, time.Time{}, size(a.FreeMemory)+" of memory are free, and "+need, "end what takes the memory, or ask for less")
 }
 
 func (a asked) cpu() Verdict {
@@ -286,11 +286,11 @@ func (a asked) cpu() Verdict {
 	need := strconv.Itoa(a.MinCPUMHz) + " MHz are asked for"
 	switch {
 	case a.CPUMHz <= 0:
-		return a.unknown(CodeResources, "it is not known how fast the processor is, and "+need, "")
+		return a.unknown(godwit.CodeResources, "it is not known how fast the processor is, and "+need, "")
 	case a.CPUMHz >= a.MinCPUMHz:
 		return pass("the processor runs at " + strconv.Itoa(a.CPUMHz) + " MHz, and " + need)
 	}
-	return hold(CodeResources, time.Time{}, "the processor runs at "+strconv.Itoa(a.CPUMHz)+" MHz, and "+need, "")
+	return hold(godwit.CodeResources, time.Time{}, "the processor runs at "+strconv.Itoa(a.CPUMHz)+" MHz, and "+need, "")
 }
 
 func (a asked) temperature() Verdict {
@@ -300,11 +300,11 @@ func (a asked) temperature() Verdict {
 	most := ", and " + degrees(a.MaxTemperature) + " are the most"
 	switch t := a.Temperature; {
 	case !t.Known || t.Value != t.Value:
-		return a.unknown(CodeTemperature, "the temperature is not known"+most, "")
+		return a.unknown(godwit.CodeTemperature, "the temperature is not known"+most, "")
 	case t.Value <= a.MaxTemperature:
 		return pass("the device has " + degrees(t.Value) + most)
 	}
-	return hold(CodeTemperature, time.Time{}, "the device has "+degrees(a.Temperature.Value)+most, "it goes on when the device has cooled down")
+	return hold(godwit.CodeTemperature, time.Time{}, "the device has "+degrees(a.Temperature.Value)+most, "it goes on when the device has cooled down")
 }
 
 // Words for numbers.

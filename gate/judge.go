@@ -138,7 +138,7 @@ func (v Verdict) Err() error {
 	if !v.Holds {
 		return nil
 	}
-	return godwit.Fail(v.Code, nil, v.Reason, v.Hint)
+	return &godwit.Error{Code: v.Code, Text: v.Reason, Hint: v.Hint, Until: v.Until}
 }
 
 // asked is one question: what the gates look at.

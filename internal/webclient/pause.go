@@ -59,8 +59,11 @@ func (p *Pauses) Check(host string) error {
 
 func (p *Pauses) err(q pause) error {
 	left := q.until.Sub(p.Now()).Round(time.Second)
-	return godwit.Fail(godwit.CodeRetryAfter, nil, q.host+" asks to be left alone until "+q.until.UTC().Format("2006-01-02 15:04:05")+" UTC, "+left.String()+" from now",
-		"nothing to do: the next check after that time asks again")
+	return &godwit.Error{
+		Code: godwit.CodeRetryAfter, Until: q.until,
+		Text: q.host + " asks to be left alone until " + q.until.UTC().Format("2006-01-02 15:04:05") + " UTC, " + left.String() + " from now",
+		Hint: "nothing to do: the next check after that time asks again",
+	}
 }
 
 // Obey begins a pause if the answer asks for one, and returns it as an error.
