@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -401,6 +402,9 @@ func TestScripts(t *testing.T) {
 		{"MQTT 3", after("\x20\x02\x00\x01"), godwit.CodeProtocol, "not version 5", 1},
 		{"version refused", after(connack(0x84, "")), godwit.CodeProtocol, "not version 5", 1},
 		{"client id", after(connack(0x85, "")), godwit.CodeConfig, "client id", 1},
+		{"CONNECT is too large", after(connack(0x95, "")), godwit.CodeLimit, "0x95", 1},
+		{"CONNECT has the wrong form", after(connack(0x99, "")), godwit.CodeLimit, "0x99", 1},
+		{"DISCONNECT, too large", after(accepted, "\xe0\x01\x95"), godwit.CodeLimit, "not sent again", 0},
 		{"no QoS 1", after(connack(0, "\x24\x00")), godwit.CodeProtocol, "QoS 0", 1},
 		{"small packets", after(connack(0, "\x27\x00\x00\x00\x40")), godwit.CodeLimit, "does not take packets of", 0},
 		{"a session that was not there", after("\x20\x03\x01\x00\x00"), godwit.CodeProtocol, "does not speak MQTT", 1},
@@ -445,6 +449,35 @@ func TestScripts(t *testing.T) {
 				t.Errorf("%v does not say %q", err, c.words)
 			}
 		})
+	}
+}
+
+// TestUnwantedThenGone: what comes after a report that the broker threw us out
+// for is sent over the next connection.
+func TestUnwantedThenGone(t *testing.T) {
+	var times atomic.Int32
+	cfg, clock := config(t, Place{URL: "mqtt://" + script(func(c net.Conn, r *bufio.Reader) {
+		first := times.Add(1) == 1
+		take(r)
+		io.WriteString(c, accepted)
+		take(r)
+		if first {
+			io.WriteString(c, "\xe0\x01\x95")
+			return
+		}
+		io.WriteString(c, "\x40\x02\x00\x01")
+		take(r)
+	}).serve(t) + "/t"})
+	r := New(cfg)
+	add(t, r, "v1")
+	add(t, r, "v2")
+	_, next, err := r.Send(t.Context())
+	if err == nil || r.Pending() != 1 {
+		t.Fatal(err, r.Pending())
+	}
+	clock.add(next.Sub(noon))
+	if n, _, err := r.Send(t.Context()); n != 1 || err != nil || r.Pending() != 0 {
+		t.Fatal(n, err)
 	}
 }
 

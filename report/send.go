@@ -112,14 +112,15 @@ func (r *Reporter) deliver(ctx context.Context, p *place) {
 		w, err = p.opener(ctx)
 		return err
 	})
-	if err == nil {
-		defer w.close()
+	if err != nil {
+		r.failed(ctx, p, err)
+		p.err = err
+		return
 	}
+	defer w.close()
 	var errs []error
 	for _, it := range p.left {
-		if err == nil {
-			err = r.step(ctx, func(ctx context.Context) error { return w.send(ctx, it.body) })
-		}
+		err := r.step(ctx, func(ctx context.Context) error { return w.send(ctx, it.body) })
 		var unwanted unwantedError
 		refused := errors.As(err, &unwanted)
 		if err != nil {
@@ -129,7 +130,6 @@ func (r *Reporter) deliver(ctx context.Context, p *place) {
 			r.failed(ctx, p, err)
 			break
 		}
-		err = nil
 		p.fails, p.until = 0, time.Time{}
 		if !refused {
 			p.sent++
