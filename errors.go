@@ -161,3 +161,18 @@ func UntilOf(err error) time.Time {
 		err = e.Err
 	}
 }
+
+// HintOf returns the outermost hint in err's chain, "" if there is none.
+func HintOf(err error) string {
+	for err != nil {
+		var e *Error
+		if !errors.As(err, &e) {
+			return ""
+		}
+		if e.Hint != "" {
+			return e.Hint
+		}
+		err = e.Err
+	}
+	return ""
+}

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"errors"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -28,13 +27,13 @@ func (d *decoder) agent() {
 				continue
 			}
 			if _, err := gate.ParseHours(text); err != nil {
-				d.at(key, key+": "+err.Error(), hint(err))
+				d.at(key, key+": "+err.Error(), godwit.HintOf(err))
 				good = false
 			}
 		}
 	}
 	if _, err := c.When.Rules(); err != nil && good {
-		d.at("when.min_battery", "the section [when] makes no sense: "+err.Error(), hint(err))
+		d.at("when.min_battery", "the section [when] makes no sense: "+err.Error(), godwit.HintOf(err))
 	}
 	if c.When.BusyCommand != nil && c.When.BusyFile != "" {
 		d.at("when.busy_file", "give either when.busy_command or when.busy_file, not both", "")
@@ -44,17 +43,9 @@ func (d *decoder) agent() {
 	}
 	for _, p := range c.Report.Places() {
 		if err := p.Check(); err != nil {
-			d.at("report.to", "report.to: "+err.Error(), hint(err))
+			d.at("report.to", "report.to: "+err.Error(), godwit.HintOf(err))
 		}
 	}
-}
-
-func hint(err error) string {
-	var e *godwit.Error
-	if errors.As(err, &e) {
-		return e.Hint
-	}
-	return ""
 }
 
 // local reports whether an address is one that only programs of this device

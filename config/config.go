@@ -103,6 +103,7 @@ type Source struct {
 	ConnectTimeout       time.Duration
 	Retries              int
 	Backoff, MaxBackoff  time.Duration
+	Chunk                Size // bytes that are read at once
 	Force                bool
 	LFS                  bool
 	LFSURL               string

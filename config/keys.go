@@ -47,7 +47,7 @@ var SourceTypes = []string{"git", "github", "gitea", "gitlab", "web"}
 // Defaults returns a Config as an empty file would give it.
 func Defaults() *Config {
 	return &Config{
-		Source:  Source{Type: "git", Timeout: 30 * time.Second, ConnectTimeout: 15 * time.Second, Retries: 3, Backoff: time.Second, MaxBackoff: time.Minute},
+		Source:  Source{Type: "git", Timeout: 30 * time.Second, ConnectTimeout: 15 * time.Second, Retries: 3, Chunk: 4 << 10, Backoff: time.Second, MaxBackoff: time.Minute},
 		Trust:   Trust{Threshold: 1},
 		Tree:    Tree{Layout: "slots", State: ".godwit", Keep: 2, Submodules: "refuse"},
 		Patches: Patches{Use: "auto"},
@@ -126,6 +126,9 @@ var Keys = []Key{
 	{Section: "source", Name: "retries", Example: `3`,
 		Doc:   "How often a request that could not be sent is tried.",
 		field: func(c *Config) any { return &c.Source.Retries }},
+	{Section: "source", Name: "chunk", Example: `"1 KiB"`,
+		Doc:   "How much of a transfer is read at once. Where memory is short the agent takes less: a quarter of what is free, 256 bytes at least.",
+		field: func(c *Config) any { return &c.Source.Chunk }},
 	{Section: "source", Name: "backoff", Example: `"3s"`,
 		Doc:   "The pause before the second try. It doubles with each one.",
 		field: func(c *Config) any { return &c.Source.Backoff }},

@@ -19,7 +19,7 @@ var referenceKeys = []string{
 	"owner", "repo", "channel", "branch", "tag", "token", "user_agent", "allow", "ignore", "delete_patterns",
 	"stage_dir", "backup_dir", "connect_timeout_sec", "http_timeout_sec", "http_retries", "backoff_sec", "max_backoff_sec", "force", "reset_mode", "debug",
 	"manifest_key", "max_tree_size_kb", "max_tree_files", "min_free_storage",
-	"enable_delta_updates", "min_free_mem", "min_cpu_mhz", "watchdog_timeout_ms",
+	"enable_delta_updates", "chunk", "min_free_mem", "min_cpu_mhz", "watchdog_timeout_ms",
 	"battery_adc_pin", "battery_divider_ratio", "battery_v_max", "battery_v_min", "min_battery_percent",
 	"update_scheduling",
 }
@@ -32,7 +32,7 @@ var scheduleKeys = []string{
 
 // laterKeys are accepted and named in one warning.
 var laterKeys = []string{
-	"chunk", "retries", "status_led_pin",
+	"retries", "status_led_pin",
 	"ssid", "password", "wifi_ssid", "wifi_password", "wifi_enabled", "wifi_timeout_sec",
 	"cellular_enabled", "cellular_apn", "cellular_uart", "cellular_tx_pin", "cellular_rx_pin", "cellular_baud", "cellular_tech", "cellular_cost_per_mb",
 	"lora_enabled", "lora_spi_pins", "lora_cs_pin", "lora_rst_pin", "lora_freq",
@@ -346,6 +346,10 @@ func (f *flat) transfer() {
 	seconds("max_backoff_sec", &s.MaxBackoff)
 	if v := f.number("http_retries", 1000); v >= 1 {
 		s.Retries = int(v)
+	}
+	s.Chunk = 1 << 10
+	if v := f.number("chunk", 1<<20); v >= 1 {
+		s.Chunk = Size(v)
 	}
 }
 

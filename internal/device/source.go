@@ -98,7 +98,7 @@ func (o opener) git() (*git.Source, error) {
 			URL: s.URL, Username: s.Username, Header: s.Headers, Token: o.token, Password: o.password, Bearer: o.bearer,
 			SSHKey: string(s.SSHKey), KnownHosts: string(s.KnownHosts), HostKey: s.HostKey,
 			CAFile: string(s.CAFile), Proxy: s.Proxy, UserAgent: o.agent,
-			ConnectTimeout: s.ConnectTimeout, IdleTimeout: s.Timeout, Attempts: s.Retries, Backoff: s.Backoff,
+			ConnectTimeout: s.ConnectTimeout, IdleTimeout: s.Timeout, Chunk: int(s.Chunk), Attempts: s.Retries, Backoff: s.Backoff,
 			OnDate: o.clock.saw, Events: o.events,
 		},
 		Branch: s.Branch, Tag: s.Tag, Channel: s.Channel,
@@ -112,7 +112,7 @@ func (o opener) git() (*git.Source, error) {
 func (o opener) client() webclient.Config {
 	s := o.cfg.Source
 	return webclient.Config{
-		Network:   webclient.Network{CAFile: string(s.CAFile), Proxy: s.Proxy, ConnectTimeout: s.ConnectTimeout, IdleTimeout: s.Timeout},
+		Network:   webclient.Network{CAFile: string(s.CAFile), Proxy: s.Proxy, ConnectTimeout: s.ConnectTimeout, IdleTimeout: s.Timeout, Chunk: int(s.Chunk)},
 		UserAgent: o.agent, Attempts: s.Retries, Backoff: s.Backoff, MaxBackoff: s.MaxBackoff,
 		OnDate: o.clock.saw, Events: o.events,
 	}

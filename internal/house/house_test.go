@@ -75,15 +75,17 @@ var floors = map[string]int{
 	"internal/device": 5,
 	"internal/demo":   5,
 
-	"agent": 6,
+	"internal/status": 6,
 
-	"internal/cli": 7,
+	"agent": 7,
 
-	"cmd/godwit": 8,
+	"internal/cli": 8,
+
+	"cmd/godwit": 9,
 
 	// Proofs use everything and nothing else uses them.
 	"proof/powercut/wire": 1,
-	"proof/...":           9,
+	"proof/...":           10,
 }
 
 // small is the set that is meant to run on microcontrollers as well.

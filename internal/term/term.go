@@ -149,7 +149,7 @@ func (p *Printer) Error(err error) {
 	p.clearBar()
 	exit := ExitCode(err)
 	for _, err := range split(err) {
-		hint := hintOf(err)
+		hint := godwit.HintOf(err)
 		if p.cfg.JSON {
 			f := jsontext.Fields{{Name: "type", Value: "error"}, {Name: "code", Value: string(godwit.CodeOf(err))}, {Name: "message", Value: err.Error()}}
 			p.line(append(f.With("hint", hint), jsontext.Field{Name: "exit", Value: exit}))
@@ -184,21 +184,6 @@ func split(err error) []error {
 		}
 	}
 	return []error{err}
-}
-
-// hintOf returns the outermost hint in err's chain.
-func hintOf(err error) string {
-	for err != nil {
-		var e *godwit.Error
-		if !errors.As(err, &e) {
-			return ""
-		}
-		if e.Hint != "" {
-			return e.Hint
-		}
-		err = e.Err
-	}
-	return ""
 }
 
 // ExitCode is the exit code of a command that ended with err.

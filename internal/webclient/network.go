@@ -22,6 +22,7 @@ type Network struct {
 	Proxy          string        // URL; "" takes HTTP_PROXY, HTTPS_PROXY and NO_PROXY, "none" goes straight
 	ConnectTimeout time.Duration // until a connection stands, 0 is 30 s
 	IdleTimeout    time.Duration // until something is received, 0 is 60 s
+	Chunk          int           // bytes that are read at once, 0 is 4096
 	MinRate        int           // bytes a second, over ten IdleTimeouts; 0 is 10, negative is any
 }
 
@@ -61,7 +62,7 @@ func (n Network) Transport(count *Traffic) (*http1.Transport, error) {
 		TLSClientConfig:     secure,
 		TLSHandshakeTimeout: n.ConnectTimeout,
 		IdleConnTimeout:     n.IdleTimeout,
-		ReadBufferSize:      8 << 10,
+		ReadBufferSize:      n.Chunk,
 		WriteBufferSize:     4 << 10,
 	}, nil
 }

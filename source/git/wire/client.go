@@ -34,6 +34,7 @@ type Config struct {
 	UserAgent      string        // "" is "godwit"
 	ConnectTimeout time.Duration // until a connection stands, 0 is 30 s
 	IdleTimeout    time.Duration // until something is received, 0 is 60 s
+	Chunk          int           // bytes that are read at once, 0 is 4096
 	MinRate        int           // bytes a second, over ten IdleTimeouts; 0 is 10, negative is any
 	Attempts       int           // at one request, 0 is 3
 	Backoff        time.Duration // before the second attempt, doubled each time, 0 is 1 s

@@ -365,7 +365,7 @@ var errStopped = errors.New("the answer came before the request was sent")
 
 // network is what connections of HTTP are made by.
 func (c *Config) network() webclient.Network {
-	return webclient.Network{CAFile: c.CAFile, Proxy: c.Proxy, ConnectTimeout: c.ConnectTimeout, IdleTimeout: c.IdleTimeout, MinRate: c.MinRate}
+	return webclient.Network{CAFile: c.CAFile, Proxy: c.Proxy, ConnectTimeout: c.ConnectTimeout, IdleTimeout: c.IdleTimeout, Chunk: c.Chunk, MinRate: c.MinRate}
 }
 
 func (c *Client) pauses() webclient.Pauses {

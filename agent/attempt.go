@@ -1,0 +1,250 @@
+package agent
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"strings"
+	"time"
+
+	"github.com/godwit-ota/godwit"
+	"github.com/godwit-ota/godwit/board"
+	"github.com/godwit-ota/godwit/engine"
+	"github.com/godwit-ota/godwit/gate"
+	"github.com/godwit-ota/godwit/internal/status"
+	"github.com/godwit-ota/godwit/plan"
+	"github.com/godwit-ota/godwit/report"
+	"github.com/godwit-ota/godwit/store"
+)
+
+// recheck is how long a gate that cannot say when it opens is left alone: a busy
+// application, a battery. It costs no request.
+const recheck = 5 * time.Minute
+
+// attempt asks for something newer, if the gates let it, and installs it, if they
+// let it. Then it plans the next check.
+func (l *Loop) attempt(ctx context.Context, ask Ask, now bool) {
+	override := ask.Override
+	if now {
+		override = append([]string{"interval"}, override...)
+	}
+	over, err := gate.Overriding(override...)
+	if err != nil {
+		l.failed("ask", err)
+		over, _ = gate.Overriding("interval")
+	}
+	facts := l.facts(ctx)
+	if v, held := gate.Held(gate.Judge(gate.Check, l.p.Rules, facts, over)); held {
+		l.p.Log.Say(Info, "no check now: "+v.Reason, "gate", v.Gate)
+		l.planCheck(l.wait(v.Until, l.p.Every), v.Reason)
+		return
+	}
+	if l.waiting != nil && !now && time.Since(l.asked) < l.p.Every {
+		// The release is known: as long as its gate is shut, nobody need be asked.
+		l.waiting.Verdicts = gate.Judge(l.waiting.Action, l.p.Rules, facts, over)
+		if v, held := gate.Held(l.waiting.Verdicts); held {
+			l.planWaiting(v)
+			return
+		}
+	}
+	tuning, said := adapt(l.p.Base, facts.FreeMemory, l.p.Signal())
+	for _, s := range said {
+		l.p.Log.Say(Debug, "adapting: "+s)
+	}
+	l.live.Retries, l.live.Chunk = tuning.Retries, tuning.Chunk
+	began, start := l.p.Now(), time.Now()
+	waiting := l.waiting
+	l.waiting = nil
+	var result engine.Result
+	permit := func(stage godwit.Stage, to store.Version, p *plan.Plan) error {
+		f := l.facts(ctx)
+		f.Release, f.PlannedBytes = to.Name, p.FetchBytes
+		action := gate.Switch
+		if stage == godwit.StageFetch {
+			action = gate.Fetch
+		}
+		verdicts := gate.Judge(action, l.p.Rules, f, over)
+		if v, held := gate.Held(verdicts); held {
+			l.waiting = &status.Waiting{Release: to.Name, Action: action, Verdicts: verdicts}
+			return v.Err()
+		}
+		return nil
+	}
+	openErr := l.withDevice(ctx, "checking", tuning, func(d Device) {
+		result, err = d.Update(ctx, engine.UpdateOptions{Force: ask.Force, Permit: permit})
+		l.outcome(ctx, d, result, err, began, start)
+		l.tellRunning(d)
+	})
+	if openErr != nil {
+		err = openErr
+	}
+	l.asked = start
+	l.warn("history", l.p.History.AddBytes(facts.Metered, result.Sent, result.Received))
+	l.warn("history", l.p.History.SetLastCheck(began, l.p.Every))
+	l.plan(err, waiting)
+	if l.p.Reports != nil && l.p.Reports.Pending() > 0 {
+		l.send(ctx)
+	}
+}
+
+// wait is how long it is until a time, or otherwise where that is not known; a
+// minute at least.
+func (l *Loop) wait(until time.Time, otherwise time.Duration) time.Duration {
+	if until.IsZero() {
+		return otherwise
+	}
+	return max(time.Minute, min(until.Sub(l.p.Now()), 24*time.Hour))
+}
+
+// planWaiting plans to look at a gate again. It asks the source no later for that.
+func (l *Loop) planWaiting(v gate.Verdict) {
+	l.planCheck(min(l.wait(v.Until, min(recheck, l.p.Every)), l.p.Every), l.waiting.Release+" waits: "+v.Reason)
+}
+
+// plan plans the next check after one that ended with err.
+func (l *Loop) plan(err error, before *status.Waiting) {
+	code, every := godwit.CodeOf(err), l.p.Every
+	regular := next(l.p.Now(), every, l.p.Device.ID).Sub(l.p.Now())
+	switch {
+	case l.waiting != nil:
+		l.failures = 0
+		v, _ := gate.Held(l.waiting.Verdicts)
+		if before == nil || before.Release != l.waiting.Release || before.Action != l.waiting.Action {
+			l.p.Log.Say(Info, l.waiting.Release+" waits: "+v.Reason, "gate", v.Gate, "action", l.waiting.Action.String())
+		}
+		l.planWaiting(v)
+	case err == nil, code == godwit.CodeRolledBack, code.Refusal():
+		l.failures = 0
+		l.planCheck(regular, "as planned")
+	case code.Deferral():
+		l.failures = 0
+		in := regular
+		if until := godwit.UntilOf(err); !until.IsZero() {
+			in = l.wait(until, regular)
+			if code != godwit.CodeRetryAfter {
+				in = min(in, regular)
+			}
+		}
+		l.planCheck(in, err.Error())
+	default:
+		l.failures++
+		in := backoff(l.failures, every, l.p.Random)
+		if until := godwit.UntilOf(err); !until.IsZero() {
+			in = max(in, l.wait(until, 0)) // the host knows better
+		}
+		l.planCheck(in, "the last check failed: "+err.Error())
+	}
+}
+
+// outcome remembers how a piece of work ended, and shows it.
+func (l *Loop) outcome(ctx context.Context, d Device, r engine.Result, err error, began time.Time, start time.Time) {
+	code := godwit.CodeOf(err)
+	took, bytes := time.Since(start), r.Sent+r.Received
+	attempt := func(outcome, reason string) {
+		l.warn("history", l.p.History.Attempt(r.From.Name, r.To.Name, outcome, reason, bytes, took))
+	}
+	switch {
+	case ctx.Err() != nil && err != nil: // the agent was told to stop
+	case err == nil && (r.Outcome == engine.Updated || r.Outcome == engine.Confirmed):
+		attempt(string(r.Outcome), r.Reason)
+		l.p.Log.Say(Info, r.To.Name+" runs, and is confirmed", "from", r.From.Name, "received", plan.Bytes(r.Received), "took", took.Round(time.Second).String())
+		l.p.Show(board.Success)
+	case err == nil && r.Outcome == engine.OnTrial:
+		attempt(string(r.Outcome), r.Reason)
+		l.p.Log.Say(Info, r.To.Name+" runs, on trial")
+	case err == nil && r.Outcome == engine.Recovered:
+		l.p.Log.Say(Warning, r.Reason)
+	case err == nil:
+		l.p.Log.Say(Debug, "up to date", "running", r.To.Name)
+		l.p.Show(board.Off)
+	case code == godwit.CodeRolledBack:
+		attempt("rolled-back", r.Reason)
+		l.p.Log.Fail(Error, "update", err)
+		l.p.Show(board.Failure)
+		l.tell(report.Report{Verdict: report.RolledBack, Code: code, Reason: err.Error(), Release: r.From.Name, Commit: r.From.ID, From: r.To.Name},
+			r.From.ID+" "+r.From.At.UTC().Format(time.RFC3339))
+	case code.Deferral():
+		l.p.Show(board.Off)
+	case code == godwit.CodeRejected:
+		l.p.Log.Fail(Debug, "update", err)
+		l.p.Show(board.Off)
+	default:
+		l.failed("update", err)
+		if r.Plan != nil || code.Refusal() {
+			// There was something to install.
+			attempt("failed", err.Error())
+			release := r.To
+			if r.Plan == nil {
+				release = store.Version{}
+			}
+			l.tell(report.Report{Verdict: report.Failed, Code: code, Reason: err.Error(), Release: release.Name, Commit: release.ID, From: r.From.Name},
+				"failed "+release.ID+" "+string(code)+" from "+r.From.ID)
+		}
+	}
+}
+
+// failed remembers an error and logs it.
+func (l *Loop) failed(stage string, err error) {
+	l.warn("history", l.p.History.Error(godwit.CodeOf(err), stage, err.Error()))
+	l.p.Log.Fail(Error, stage, err)
+	l.p.Show(board.Failure)
+}
+
+// tellRunning reports the running version, once, when it is confirmed and the tree
+// is known to be what was released.
+func (l *Loop) tellRunning(d Device) {
+	if l.p.Reports == nil {
+		return
+	}
+	s, err := d.Status()
+	if err != nil || s.Running.IsZero() || s.Trial.Open || !s.Settled || s.Running.ID == store.BeforeGodwit {
+		return
+	}
+	key := "confirmed " + s.Running.ID + " " + s.Running.At.UTC().Format(time.RFC3339)
+	if l.p.Reported.Get() == key {
+		return
+	}
+	tree, err := d.Fingerprint()
+	if err != nil {
+		l.warn("report", err)
+		return
+	}
+	l.tell(report.Report{Verdict: report.Confirmed, Release: s.Running.Name, Commit: s.Running.ID, Tree: tree, From: s.Previous.Name}, key)
+}
+
+// tell queues a report, unless it is the one that was queued last.
+func (l *Loop) tell(r report.Report, key string) {
+	if l.p.Reports == nil || l.p.Reported.Get() == key {
+		return
+	}
+	sum := sha256.Sum256([]byte(l.p.Device.ID + "\n" + key))
+	r.ID, r.Time = hex.EncodeToString(sum[:12]), l.p.Now()
+	r.Boot, _ = l.p.Boot()
+	r.Reason = strings.TrimSpace(r.Reason)
+	if err := l.p.Reports.Add(r); err != nil {
+		l.warn("report", err)
+		if code := godwit.CodeOf(err); code == godwit.CodeConfig || code == godwit.CodeBusy {
+			return
+		}
+	}
+	l.warn("report", l.p.Reported.Set(key))
+	l.report = time.Now()
+}
+
+// send sends the reports that are due.
+func (l *Loop) send(ctx context.Context) {
+	l.doing("sending reports")
+	done := l.p.Watchdog.Expect(l.p.Patient)
+	n, at, err := l.p.Reports.Send(ctx)
+	done()
+	l.report = time.Time{}
+	if !at.IsZero() {
+		l.report = time.Now().Add(max(time.Second, at.Sub(l.p.Now())))
+	}
+	if err != nil && ctx.Err() == nil {
+		l.p.Log.Fail(Warning, "report", err)
+	}
+	if n > 0 {
+		l.p.Log.Say(Debug, "reports were sent", "number", itoa(n))
+	}
+}

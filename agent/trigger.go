@@ -1,0 +1,122 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"path"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/godwit-ota/godwit/vfs"
+)
+
+// Trigger is the file in the state folder that wakes the agent: it may be empty,
+// so that `touch` makes one, or hold lines of "override GATE" and "force". The agent
+// removes it when it has read it.
+const Trigger = "wake"
+
+// maxTrigger bounds what of it is read, in bytes.
+const maxTrigger = 4 << 10
+
+// Pull writes the trigger.
+func Pull(fsys vfs.FS, state string, a Ask) error {
+	var b strings.Builder
+	for _, g := range a.Override {
+		b.WriteString("override " + g + "\n")
+	}
+	if a.Force {
+		b.WriteString("force\n")
+	}
+	return vfs.WriteFile(fsys, path.Join(state, Trigger), []byte(b.String()))
+}
+
+// ParseTrigger reads what stands in a trigger. Lines that mean nothing are left out.
+func ParseTrigger(text string) (a Ask) {
+	for line := range strings.Lines(text) {
+		word, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
+		switch rest = strings.TrimSpace(rest); {
+		case word == "force":
+			a.Force = true
+		case word == "override" && rest != "":
+			a.Override = append(a.Override, rest)
+		}
+	}
+	return a
+}
+
+// takeTrigger reads the trigger and removes it.
+func takeTrigger(fsys vfs.FS, state string) (a Ask, pulled bool, err error) {
+	name := path.Join(state, Trigger)
+	b, err := vfs.ReadFile(fsys, name, maxTrigger)
+	if errors.Is(err, fs.ErrNotExist) {
+		return a, false, nil
+	}
+	if err == nil {
+		a = ParseTrigger(string(b))
+	}
+	if e := fsys.Remove(name); e != nil {
+		return a, false, e // it would be pulled for ever
+	}
+	return a, true, err
+}
+
+// lookEvery is how often the trigger is looked for where the kernel does not tell.
+const lookEvery = time.Minute
+
+// watchTrigger wakes l when the trigger in the folder dir, which is state of fsys, is
+// there, until ctx ends.
+func watchTrigger(ctx context.Context, l *Loop, fsys vfs.FS, state, dir string) {
+	look := func() {
+		a, pulled, err := takeTrigger(fsys, state)
+		if err != nil {
+			l.p.Log.Fail(Warning, "trigger", err)
+		}
+		if pulled {
+			l.p.Log.Say(Info, "woken by the file "+Trigger)
+			l.Wake(a)
+		}
+	}
+	look()
+	changes := changesIn(ctx, dir)
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case _, ok := <-changes:
+			if !ok {
+				changes = nil
+				continue
+			}
+			look()
+		case <-tick.C:
+			if changes != nil {
+				tick.Stop() // the kernel tells
+				continue
+			}
+			look()
+		}
+	}
+}
+
+// changesIn tells when files appear in a folder: inotify(7). The channel is closed
+// where that cannot be had.
+func changesIn(ctx context.Context, dir string) <-chan struct{} {
+	c := make(chan struct{}, 1)
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	if err != nil {
+		close(c)
+		return c
+	}
+	if _, err := unix.InotifyAddWatch(fd, dir, unix.IN_CREATE|unix.IN_MOVED_TO|unix.IN_CLOSE_WRITE); err != nil {
+		unix.Close(fd)
+		close(c)
+		return c
+	}
+	go readChanges(ctx, fd, c)
+	return c
+}

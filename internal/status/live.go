@@ -1,0 +1,148 @@
+package status
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/godwit-ota/godwit"
+	"github.com/godwit-ota/godwit/gate"
+	"github.com/godwit-ota/godwit/internal/jsontext"
+)
+
+// A Live is what an agent is doing right now. The agent writes it to a folder in
+// memory, where it costs no flash, for others to read.
+type Live struct {
+	PID       int
+	Started   time.Time
+	Doing     string    // "waiting", "checking", …
+	NextCheck time.Time // by the device's clock
+	Why       string    // why then
+	Failures  int       // checks that failed in a row
+	Pending   int       // reports that wait to be sent
+	Retries   int       // tries of a request, adapted to the link
+	Chunk     int       // bytes of a transfer that are read at once, adapted to the memory
+	Waiting   *Waiting  // a release that a gate holds back
+}
+
+// A Waiting release is there, and a gate says not now.
+type Waiting struct {
+	Release  string
+	Action   gate.Action
+	Verdicts []gate.Verdict // of all gates
+}
+
+// Held is the gate that the release waits for.
+func (w *Waiting) Held() gate.Verdict {
+	v, _ := gate.Held(w.Verdicts)
+	return v
+}
+
+// Folder is where Lives lie: $RUNTIME_DIRECTORY, which systemd sets, else
+// /run/godwit where that can be made, else a folder of the user's.
+func Folder(getenv func(string) string) string {
+	if dir := getenv("RUNTIME_DIRECTORY"); dir != "" {
+		return dir
+	}
+	if os.Geteuid() == 0 {
+		return "/run/godwit"
+	}
+	if dir := getenv("XDG_RUNTIME_DIR"); dir != "" {
+		return filepath.Join(dir, "godwit")
+	}
+	return filepath.Join(os.TempDir(), "godwit-"+strconv.Itoa(os.Geteuid()))
+}
+
+// LiveFile is the file for the tree in root, which is absolute.
+func LiveFile(folder, root string) string {
+	sum := sha256.Sum256([]byte(root))
+	return filepath.Join(folder, hex.EncodeToString(sum[:6])+".json")
+}
+
+// maxLive bounds what is read, in bytes.
+const maxLive = 64 << 10
+
+// Write puts l into a file, whole or not at all.
+func (l Live) Write(file string) error {
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return err
+	}
+	tmp := file + ".new"
+	if err := os.WriteFile(tmp, append(jsontext.Append(nil, l.fields()), '\n'), 0o644); err != nil {
+		return err
+	}
+	return os.Rename(tmp, file)
+}
+
+func at(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
+}
+
+func (l Live) fields() jsontext.Fields {
+	f := jsontext.Fields{{Name: "pid", Value: l.PID}}.
+		With("started", at(l.Started)).With("doing", l.Doing).With("next_check", at(l.NextCheck)).With("why", l.Why).
+		With("failures", int64(l.Failures)).With("pending", int64(l.Pending)).With("retries", int64(l.Retries)).With("chunk", int64(l.Chunk))
+	if w := l.Waiting; w != nil {
+		f = append(f, jsontext.Field{Name: "waiting", Value: jsontext.Fields{
+			{Name: "release", Value: w.Release}, {Name: "action", Value: w.Action.String()}, {Name: "gates", Value: verdictFields(w.Verdicts)}}})
+	}
+	return f
+}
+
+// verdictFields are the verdicts that say something.
+func verdictFields(list []gate.Verdict) []jsontext.Fields {
+	all := []jsontext.Fields{}
+	for _, v := range list {
+		if v.Skipped {
+			continue
+		}
+		all = append(all, jsontext.Fields{{Name: "gate", Value: v.Gate}, {Name: "holds", Value: v.Holds}, {Name: "reason", Value: v.Reason}}.
+			With("code", string(v.Code)).With("hint", v.Hint).With("until", at(v.Until)).With("overridden", v.Overridden).With("unknown", v.Unknown))
+	}
+	return all
+}
+
+// ReadLive reads what the agent that runs last wrote. ok is false if there is
+// nothing to read, or the process is gone.
+func ReadLive(file string) (l Live, ok bool) {
+	f, err := os.Open(file)
+	if err != nil {
+		return l, false
+	}
+	defer f.Close()
+	b := make([]byte, maxLive)
+	n, _ := f.Read(b)
+	v, err := jsontext.Parse(b[:n])
+	if err != nil {
+		return l, false
+	}
+	number := func(name string) int { n, _ := v.Get(name).Int(); return int(n) }
+	when := func(v jsontext.Value) time.Time { t, _ := time.Parse(time.RFC3339, v.Text); return t }
+	l = Live{
+		PID: number("pid"), Started: when(v.Get("started")), Doing: v.Get("doing").Text, NextCheck: when(v.Get("next_check")), Why: v.Get("why").Text,
+		Failures: number("failures"), Pending: number("pending"), Retries: number("retries"), Chunk: number("chunk"),
+	}
+	if w := v.Get("waiting"); w.Kind == jsontext.Object {
+		l.Waiting = &Waiting{Release: w.Get("release").Text}
+		for _, a := range []gate.Action{gate.Check, gate.Fetch, gate.Switch} {
+			if a.String() == w.Get("action").Text {
+				l.Waiting.Action = a
+			}
+		}
+		for _, g := range w.Get("gates").List {
+			flag := func(name string) bool { return g.Get(name).Text == "true" }
+			l.Waiting.Verdicts = append(l.Waiting.Verdicts, gate.Verdict{
+				Gate: g.Get("gate").Text, Holds: flag("holds"), Reason: g.Get("reason").Text, Code: godwit.Code(g.Get("code").Text), Hint: g.Get("hint").Text,
+				Until: when(g.Get("until")), Overridden: flag("overridden"), Unknown: flag("unknown"),
+			})
+		}
+	}
+	_, err = os.Stat("/proc/" + strconv.Itoa(l.PID))
+	return l, l.PID > 0 && err == nil
+}
