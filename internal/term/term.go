@@ -8,7 +8,6 @@
 package term
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"strings"
