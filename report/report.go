@@ -211,7 +211,7 @@ func (r *Reporter) change(fn func(*queue) (bool, error)) error {
 // lock keeps other processes away from the queue. Where the disk does not even
 // let a lock be made there is none.
 func (r *Reporter) lock() (unlock func(), err error) {
-	for range 100 {
+	for range 400 {
 		unlock, err = r.cfg.FS.Lock(r.file("lock"))
 		switch {
 		case err == nil:
@@ -219,7 +219,7 @@ func (r *Reporter) lock() (unlock func(), err error) {
 		case !errors.Is(err, vfs.ErrLocked):
 			return func() {}, nil
 		}
-		time.Sleep(10 * time.Millisecond)
+		time.Sleep(2500 * time.Microsecond)
 	}
 	return nil, godwit.Fail(godwit.CodeBusy, nil, "another process is at the queue of reports", "try again")
 }
