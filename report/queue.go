@@ -232,11 +232,6 @@ func (r *Reporter) save(q *queue, slot int) error {
 	q.settle(keys)
 	fsys, name := r.cfg.FS, r.file(strconv.Itoa(slot))
 	f, err := fsys.Open(name, vfs.Write)
-	if errors.Is(err, fs.ErrNotExist) {
-		if err = vfs.MkdirAll(fsys, r.cfg.Folder); err == nil {
-			f, err = fsys.Open(name, vfs.Write)
-		}
-	}
 	if err != nil {
 		return err
 	}

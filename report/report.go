@@ -20,6 +20,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"io"
+	"io/fs"
 	"net"
 	"slices"
 	"sync"
@@ -216,6 +217,11 @@ func (r *Reporter) lock() (unlock func(), err error) {
 		switch {
 		case err == nil:
 			return unlock, nil
+		case errors.Is(err, fs.ErrNotExist):
+			if vfs.MkdirAll(r.cfg.FS, r.cfg.Folder) != nil {
+				return func() {}, nil
+			}
+			continue
 		case !errors.Is(err, vfs.ErrLocked):
 			return func() {}, nil
 		}
