@@ -53,7 +53,7 @@ func (l *Loop) attempt(ctx context.Context, ask Ask, now bool) {
 	}
 	l.live.Retries, l.live.Chunk = tuning.Retries, tuning.Chunk
 	began, start := l.p.Now(), time.Now()
-	waiting := l.waiting
+	before := l.waiting
 	l.waiting = nil
 	var result engine.Result
 	permit := func(stage godwit.Stage, to store.Version, p *plan.Plan) error {
@@ -81,7 +81,7 @@ func (l *Loop) attempt(ctx context.Context, ask Ask, now bool) {
 	l.asked = start
 	l.warn("history", l.p.History.AddBytes(facts.Metered, result.Sent, result.Received))
 	l.warn("history", l.p.History.SetLastCheck(began, l.p.Every))
-	l.plan(err, waiting)
+	l.plan(err, before)
 	if l.p.Reports != nil && l.p.Reports.Pending() > 0 {
 		l.send(ctx)
 	}

@@ -67,6 +67,9 @@ func (l *Loop) Wake(a Ask) {
 	}
 }
 
+// waiting is what the loop does between two pieces of work.
+const waiting = "waiting"
+
 // tick is how often the history may write what has waited long enough.
 const tick = time.Hour
 
@@ -103,7 +106,7 @@ func (l *Loop) Run(ctx context.Context) error {
 
 // sleep waits, which the watchdog is told of, until d is over or somebody asks.
 func (l *Loop) sleep(ctx context.Context, d time.Duration) (a Ask, woken bool) {
-	l.doing("waiting")
+	l.doing(waiting)
 	d = max(d, 0)
 	defer l.p.Watchdog.Expect(d + time.Minute)()
 	t := time.NewTimer(d)

@@ -17,7 +17,7 @@ import (
 
 // deviceVerbs are the commands that work on a tree.
 func (c *command) deviceVerbs() []verb {
-	return []verb{c.initVerb(), c.checkVerb(), c.updateVerb(), c.statusVerb(), c.confirmVerb(), c.rollbackVerb(), c.recoverVerb(), c.verifyVerb()}
+	return []verb{c.initVerb(), c.checkVerb(), c.updateVerb(), c.statusVerb(), c.confirmVerb(), c.rollbackVerb(), c.recoverVerb(), c.verifyVerb(), c.agentVerb()}
 }
 
 // withDevice opens the device that the configuration describes and gives it to
@@ -85,13 +85,22 @@ func named(name, commit string) string {
 func short(commit string) string { return commit[:min(10, len(commit))] }
 
 func (c *command) checkVerb() verb {
+	var ask asking
 	return verb{
-		name: "check", short: "ask whether there is something newer for this device",
+		name: "check", use: "[--now [--override GATES] [--force]]", short: "ask whether there is something newer for this device",
 		long: "Ask the repository, with one request where there is nothing new, whether there is something newer for this device. Nothing is installed.\n\n" +
-			"Where a channel holds its release back from this device it says why, and the exit code is 5, or 4 where the channel has expired.",
-		examples: []string{"godwit check", "godwit check; [ $? -eq 3 ] && godwit update"},
+			"Where a channel holds its release back from this device it says why, and the exit code is 5, or 4 where the channel has expired.\n\n" +
+			"With --now the running agent does it, and installs what is new when its gates let it; --override names gates that do not count this once.",
+		examples: []string{"godwit check", "godwit check; [ $? -eq 3 ] && godwit update", "godwit check --now --override window,battery"},
 		exits:    []int{0, 1, 2, 3, 4, 5, 6},
+		flags:    ask.flags,
 		run: func(ctx context.Context, _ string) error {
+			if ask.now {
+				return c.wake(ask)
+			}
+			if len(ask.override) > 0 || ask.force {
+				return usageText("--override and --force are for --now", "check")
+			}
 			return c.withEngine(func(e *engine.Engine) error {
 				r, err := e.Check(ctx)
 				if err != nil {

@@ -96,7 +96,7 @@ func Open(cfg *config.Config, o Options) (*Device, error) {
 		tree = filepath.Join(root, store.Current)
 	}
 	d.Engine = engine.New(engine.Config{
-		Store: st, Source: d.source, Gate: o.gate(cfg, st, clk), Now: clk.now, Device: thisDevice(cfg.Device), Rules: rules,
+		Store: st, Source: d.source, Gate: o.gate(cfg, st, clk), Now: clk.now, Device: Identity(cfg.Device), Rules: rules,
 		App: app.New(app.Config{
 			Root: root, Tree: tree,
 			PreSwitch: cfg.Hooks.PreSwitch, PostSwitch: cfg.Hooks.PostSwitch, PostRollback: cfg.Hooks.PostRollback,
@@ -183,6 +183,12 @@ func patching(cfg config.Patches) plan.Patching {
 	return p
 }
 
+// Uptime is how long this boot has lasted, sleep included.
+func Uptime() time.Duration {
+	_, up := thisBoot()
+	return up
+}
+
 // thisBoot identifies the running boot and tells how long it has lasted,
 // sleep included: random(4), clock_gettime(2).
 func thisBoot() (id string, uptime time.Duration) {
@@ -195,8 +201,8 @@ func thisBoot() (id string, uptime time.Duration) {
 	return id, time.Duration(ts.Nano())
 }
 
-// thisDevice is who asks for a release.
-func thisDevice(cfg config.Device) gate.Device {
+// Identity is who asks for a release.
+func Identity(cfg config.Device) gate.Device {
 	d := gate.Device{ID: cfg.ID}
 	for _, k := range slices.Sorted(maps.Keys(cfg.Labels)) {
 		d.Labels = append(d.Labels, godwit.Label{Key: k, Value: cfg.Labels[k]})

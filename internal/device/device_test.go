@@ -125,11 +125,11 @@ func TestListsOfFilesAreLimited(t *testing.T) {
 }
 
 func TestThisDevice(t *testing.T) {
-	got := thisDevice(config.Device{ID: "seven", Labels: config.Labels{"site": "lab", "a": "b"}})
+	got := Identity(config.Device{ID: "seven", Labels: config.Labels{"site": "lab", "a": "b"}})
 	if got.ID != "seven" || len(got.Labels) != 2 || got.Labels[0].String() != "a=b" || got.Labels[1].String() != "site=lab" {
 		t.Errorf("%+v", got)
 	}
-	if d := thisDevice(config.Device{}); d.ID == "" || d.ID == "uninitialized" {
+	if d := Identity(config.Device{}); d.ID == "" || d.ID == "uninitialized" {
 		t.Errorf("%+v", d)
 	}
 	// Two devices of one machine have two places in a roll-out only by their ids.

@@ -19,6 +19,7 @@ type Live struct {
 	PID       int
 	Started   time.Time
 	Doing     string    // "waiting", "checking", …
+	LastCheck time.Time // when the source was asked last; zero if it never was
 	NextCheck time.Time // by the device's clock
 	Why       string    // why then
 	Failures  int       // checks that failed in a row
@@ -78,7 +79,7 @@ func (l Live) Write(file string) error {
 }
 
 func at(t time.Time) string {
-	if t.IsZero() {
+	if t.Unix() <= 0 { // the zero time, and what was noted without a clock
 		return ""
 	}
 	return t.UTC().Format(time.RFC3339)
@@ -86,26 +87,13 @@ func at(t time.Time) string {
 
 func (l Live) fields() jsontext.Fields {
 	f := jsontext.Fields{{Name: "pid", Value: l.PID}}.
-		With("started", at(l.Started)).With("doing", l.Doing).With("next_check", at(l.NextCheck)).With("why", l.Why).
+		With("started", at(l.Started)).With("doing", l.Doing).With("last_check", at(l.LastCheck)).With("next_check", at(l.NextCheck)).With("why", l.Why).
 		With("failures", int64(l.Failures)).With("pending", int64(l.Pending)).With("retries", int64(l.Retries)).With("chunk", int64(l.Chunk))
 	if w := l.Waiting; w != nil {
 		f = append(f, jsontext.Field{Name: "waiting", Value: jsontext.Fields{
 			{Name: "release", Value: w.Release}, {Name: "action", Value: w.Action.String()}, {Name: "gates", Value: verdictFields(w.Verdicts)}}})
 	}
 	return f
-}
-
-// verdictFields are the verdicts that say something.
-func verdictFields(list []gate.Verdict) []jsontext.Fields {
-	all := []jsontext.Fields{}
-	for _, v := range list {
-		if v.Skipped {
-			continue
-		}
-		all = append(all, jsontext.Fields{{Name: "gate", Value: v.Gate}, {Name: "holds", Value: v.Holds}, {Name: "reason", Value: v.Reason}}.
-			With("code", string(v.Code)).With("hint", v.Hint).With("until", at(v.Until)).With("overridden", v.Overridden).With("unknown", v.Unknown))
-	}
-	return all
 }
 
 // ReadLive reads what the agent that runs last wrote. ok is false if there is
@@ -125,7 +113,7 @@ func ReadLive(file string) (l Live, ok bool) {
 	number := func(name string) int { n, _ := v.Get(name).Int(); return int(n) }
 	when := func(v jsontext.Value) time.Time { t, _ := time.Parse(time.RFC3339, v.Text); return t }
 	l = Live{
-		PID: number("pid"), Started: when(v.Get("started")), Doing: v.Get("doing").Text, NextCheck: when(v.Get("next_check")), Why: v.Get("why").Text,
+		PID: number("pid"), Started: when(v.Get("started")), Doing: v.Get("doing").Text, LastCheck: when(v.Get("last_check")), NextCheck: when(v.Get("next_check")), Why: v.Get("why").Text,
 		Failures: number("failures"), Pending: number("pending"), Retries: number("retries"), Chunk: number("chunk"),
 	}
 	if w := v.Get("waiting"); w.Kind == jsontext.Object {
@@ -145,4 +133,17 @@ func ReadLive(file string) (l Live, ok bool) {
 	}
 	_, err = os.Stat("/proc/" + strconv.Itoa(l.PID))
 	return l, l.PID > 0 && err == nil
+}
+
+// Line says in one line what the agent does.
+func (l Live) Line() string {
+	switch {
+	case l.Doing != "waiting":
+		return l.Doing
+	case l.Waiting != nil:
+		return l.Waiting.Release + " waits: " + l.Waiting.Held().Reason
+	case l.NextCheck.IsZero():
+		return l.Doing
+	}
+	return "next check at " + l.NextCheck.Local().Format("2006-01-02 15:04") + ": " + l.Why
 }
