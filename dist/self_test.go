@@ -178,6 +178,7 @@ func TestGodwitUpdatesItself(t *testing.T) {
 	builds["v1.3.0"] = []byte("\x7fELF and then nothing that could run")
 	for name, sh := range shells {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // it waits most of the time
 			s := newSelfie(t, sh[0], sh[1])
 			s.do(0, s.sh, s.init, "start")
 			packaged := s.agent("v0.9.0")

@@ -199,7 +199,7 @@ func newLaunched(t *testing.T, shell, path string) *launched {
 // does.
 func (l *launched) program(name, says, rest string) string {
 	os.MkdirAll(filepath.Dir(name), 0o755)
-	os.WriteFile(name, []byte("#!/bin/sh\n[ \"$1\" = version ] && exit 0\n"+rest+"\n[ \"$1\" = status ] && echo '{\"trial\":null}' && exit\necho "+says+" \"$@\"\n"), 0o755)
+	os.WriteFile(name, []byte("#!/bin/sh\n[ \"$1\" = version ] && echo godwit 1 && exit\n"+rest+"\n[ \"$1\" = status ] && echo '{\"trial\":null}' && exit\necho "+says+" \"$@\"\n"), 0o755)
 	return name
 }
 
@@ -226,8 +226,9 @@ func TestLauncherPicks(t *testing.T) {
 		}{
 			{"nothing there", func(l *launched) {}, "packaged a b c\n"},
 			{"its own", func(l *launched) { l.own("own", "") }, "own a b c\n"},
-			{"does not start", func(l *launched) { l.own("own", "exit 1"); l.program(l.own("", ""), "", ""); l.broken() }, "takes its place"},
+			{"does not start", func(l *launched) { l.own("own", ""); l.broken() }, "takes its place"},
 			{"no program", func(l *launched) { os.WriteFile(l.own("", ""), []byte("\x7fELF junk"), 0o755) }, "takes its place"},
+			{"empty", func(l *launched) { os.WriteFile(l.own("", ""), nil, 0o755) }, "takes its place"},
 			{"not executable", func(l *launched) { os.Chmod(l.own("own", ""), 0o644) }, "takes its place"},
 			{"one that starts beside one that does not", func(l *launched) {
 				os.WriteFile(l.program(l.self+"/current/godwit-linux-aaa", "", ""), []byte("junk\x00"), 0o755)
