@@ -156,6 +156,9 @@ func (s *selfie) status() string { return s.do(0, s.binary, "status", "--json", 
 // the old one comes back where it does not, whatever is wrong with the new one,
 // and whenever the power fails.
 func TestGodwitUpdatesItself(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes more than a minute")
+	}
 	shells := map[string][2]string{"sh": {"/bin/sh", os.Getenv("PATH")}}
 	if busybox, err := exec.LookPath("busybox"); err == nil {
 		dir := t.TempDir()

@@ -148,6 +148,26 @@ func TestInitScript(t *testing.T) {
 	}
 }
 
+// What reads the log may fail, as logger does where nobody listens: the agent
+// runs all the same.
+func TestInitScriptWithoutALog(t *testing.T) {
+	dir := t.TempDir()
+	binary, config := dir+"/godwit", dir+"/godwit.toml"
+	os.WriteFile(config, nil, 0o644)
+	// More than a pipe holds.
+	os.WriteFile(binary, []byte("#!/bin/sh\ni=0\nwhile [ $i -lt 3000 ]; do echo a line of some forty letters, number $i; i=$((i+1)); done\ntouch "+dir+"/through\nexec sleep 1000\n"), 0o755)
+	text := mustFiles(t, BusyBox, Options{Binary: binary, Config: config})["godwit-agent"]
+	text = strings.Replace(text, "run=/run/godwit ", "run="+dir+"/run ", 1)
+	text = strings.Replace(text, `log="logger -t godwit" `, "log=false ", 1)
+	script := dir + "/godwit-agent"
+	os.WriteFile(script, []byte(text), 0o755)
+	if out, err := exec.Command(script, "start").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	defer exec.Command(script, "stop").Run()
+	within(t, "the agent's last line", func() bool { _, err := os.Stat(dir + "/through"); return err == nil })
+}
+
 func read(file string) string {
 	b, _ := os.ReadFile(file)
 	return string(b)
