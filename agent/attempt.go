@@ -116,23 +116,20 @@ func (l *Loop) plan(err error, before *status.Waiting) {
 	case err == nil, code == godwit.CodeRolledBack, code.Refusal():
 		l.failures = 0
 		l.planCheck(regular, "as planned")
-	case code.Deferral():
+	case code.Deferral() && code != godwit.CodeRetryAfter:
 		l.failures = 0
-		in := regular
-		if until := godwit.UntilOf(err); !until.IsZero() {
-			in = l.wait(until, regular)
-			if code != godwit.CodeRetryAfter {
-				in = min(in, regular)
-			}
-		}
-		l.planCheck(in, err.Error())
+		l.planCheck(min(l.wait(godwit.UntilOf(err), regular), regular), err.Error())
 	default:
 		l.failures++
 		in := backoff(l.failures, every, l.p.Random)
 		if until := godwit.UntilOf(err); !until.IsZero() {
 			in = max(in, l.wait(until, 0)) // the host knows better
 		}
-		l.planCheck(in, "the last check failed: "+err.Error())
+		why := "the last check failed: " + err.Error()
+		if code == godwit.CodeRetryAfter {
+			why = err.Error()
+		}
+		l.planCheck(in, why)
 	}
 }
 

@@ -159,7 +159,7 @@ func TestWeekOfFailures(t *testing.T) {
 		}, 36, 5 * time.Hour},
 		{"asked to wait for no time", func() error {
 			return &godwit.Error{Code: godwit.CodeRetryAfter, Text: "later", Until: time.Now().Add(-time.Hour)}
-		}, 11000, time.Minute},
+		}, 190, 45 * time.Second},
 		{"asked to wait while failing", func() error {
 			return errors.Join(&godwit.Error{Code: godwit.CodeNetwork, Text: "503", Until: time.Now().Add(3 * time.Hour)})
 		}, 60, 3 * time.Hour},
