@@ -309,7 +309,7 @@ func (s Status) last(kind history.Kind) (last history.Event, ok bool) {
 
 // device tells of the hardware and the agent.
 func (s Status) device(r *rows, now time.Time, verbose bool) {
-	if m := s.Month; m.Sent+m.Received+m.Metered() > 0 || s.Budget > 0 {
+	if m := s.Month; m.Sent+m.Received+m.Metered() > 0 {
 		text := "received " + plan.Bytes(m.Received+m.MeteredReceived) + ", sent " + plan.Bytes(m.Sent+m.MeteredSent)
 		switch {
 		case s.Budget > 0:
