@@ -71,7 +71,8 @@ func (l *Loop) attempt(ctx context.Context, ask Ask, now bool) {
 		return nil
 	}
 	openErr := l.withDevice(ctx, "checking", tuning, func(d Device) {
-		result, err = d.Update(ctx, engine.UpdateOptions{Force: ask.Force, Permit: permit})
+		result, err = d.Update(ctx, engine.UpdateOptions{Force: ask.Force, Permit: permit, Prepared: l.prepared})
+		l.prepared = result.Prepared
 		l.outcome(ctx, d, result, err, began, start)
 		l.tellRunning(d)
 	})

@@ -7,6 +7,7 @@ import (
 
 	"github.com/godwit-ota/godwit"
 	"github.com/godwit-ota/godwit/board"
+	"github.com/godwit-ota/godwit/engine"
 	"github.com/godwit-ota/godwit/gate"
 	"github.com/godwit-ota/godwit/internal/status"
 )

@@ -183,6 +183,7 @@ type Result struct {
 	Sent     int64      // bytes to the source
 	Received int64      // bytes from it
 	Patched  godwit.Patched
+	Prepared *Prepared // what Permit held, if it can be switched to without the source
 }
 
 // Release gives hooks and sources a version in the words they share.

@@ -122,6 +122,9 @@ type UpdateOptions struct {
 	// "deferred", ends the update there, and is what Update returns; what was
 	// fetched stays for the next one. A dry run does not ask.
 	Permit func(stage godwit.Stage, to store.Version, p *plan.Plan) error
+	// Prepared is what an Update before this one left, whose switch Permit held. It is
+	// switched to where the source cannot be reached now.
+	Prepared *Prepared
 }
 
 // held is what Permit said.
@@ -169,6 +172,13 @@ func (e *Engine) Update(ctx context.Context, opt UpdateOptions) (Result, error) 
 		}
 	}
 	r, stage, err := e.install(ctx, opt)
+	if opt.Prepared != nil && !reached(err) && !opt.DryRun {
+		e.Events.Say(godwit.StageCheck, godwit.Info, "the source cannot be reached, and "+opt.Prepared.release.Version+" is here already")
+		online := e.Source
+		e.Source = replay{opt.Prepared, e.Store}
+		r, stage, err = e.install(ctx, opt)
+		e.Source = online
+	}
 	if code := godwit.CodeOf(err); code.Refusal() && code != godwit.CodeRejected {
 		// Nothing of it stays, whoever else may have use for it.
 		if d, ok := e.Source.(interface{ Discard() }); ok {
@@ -220,6 +230,11 @@ func (e *Engine) install(ctx context.Context, opt UpdateOptions) (r Result, stag
 	running := s.Record().Running
 	r.From, r.To = running, running
 
+	said := &recorder{Source: e.Source}
+	if opt.Permit != nil {
+		e.Source = said
+		defer func() { e.Source = said.Source }()
+	}
 	stage = godwit.StageCheck
 	chosen, err := e.choose(ctx, opt)
 	if err != nil {
@@ -314,6 +329,7 @@ func (e *Engine) install(ctx context.Context, opt UpdateOptions) (r Result, stag
 	}
 
 	if err := opt.permit(godwit.StageSwitch, r.To, p); err != nil {
+		r.Prepared = e.prepared(said, p)
 		return r, stage, err
 	}
 

@@ -59,6 +59,13 @@ func (s *Store) Verify(fn func(Problem) error) (files int, err error) {
 // Listing gives the entries of a version in the record.
 func (s *Store) Listing(v Version) godwit.Listing { return s.listing(v.Listing) }
 
+// KeepListing stores the entries of l, and gives the Listing of a Version that has
+// them. It lasts until the next Prune.
+func (s *Store) KeepListing(l godwit.Listing) (string, error) {
+	s.mustHold()
+	return s.saveListing("ready", l)
+}
+
 // SaveListing stores the entries of l, so that they can be ranged over without
 // asking l again, and gives them back. It lasts until the next Prune.
 func (s *Store) SaveListing(l godwit.Listing) (godwit.Listing, error) {
