@@ -18,12 +18,13 @@ type Loop struct {
 	live status.Live
 	asks chan Ask
 
-	failures int             // checks that failed in a row
-	check    time.Time       // when to check next, by the clock that nobody sets
-	report   time.Time       // when to send reports next; zero for never
-	waiting  *status.Waiting // a release that is known, and held back
-	asked    time.Time       // when the source was asked last, in this run
-	last     string          // what Publish was told last
+	failures int              // checks that failed in a row
+	check    time.Time        // when to check next, by the clock that nobody sets
+	report   time.Time        // when to send reports next; zero for never
+	waiting  *status.Waiting  // a release that is known, and held back
+	prepared *engine.Prepared // what of it is here
+	asked    time.Time        // when the source was asked last, in this run
+	last     string           // what Publish was told last
 }
 
 // NewLoop returns a loop of these parts.
