@@ -70,11 +70,11 @@ func class(m mark) string { return [...]string{"", " class=o", " class=r"}[m] }
 
 // mark is how much the state matters.
 func (s Status) mark() mark {
-	switch {
-	case s.Damaged || !s.Settled || s.Channel.Expired:
-		return alarm
-	case s.Trial.Open || s.Running.IsZero():
+	switch s.State() {
+	case "confirmed":
+		return plain
+	case "on trial", "nothing installed":
 		return odd
 	}
-	return plain
+	return alarm
 }

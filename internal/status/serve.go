@@ -18,6 +18,7 @@ import (
 	"github.com/godwit-ota/godwit"
 	"github.com/godwit-ota/godwit/internal/http1"
 	"github.com/godwit-ota/godwit/internal/jsontext"
+	"github.com/godwit-ota/godwit/internal/term"
 )
 
 // Limits of the server: it must not be able to harm the agent that it is part of.
@@ -42,7 +43,7 @@ func Serve(ctx context.Context, listen string, gather func() (Status, error)) er
 	if err != nil {
 		return godwit.Fail(godwit.CodeIO, err, "nothing can listen on "+listen, "see whether another program does, or change agent.listen")
 	}
-	return serve(ctx, l, &server{gather: gather})
+	return serve(ctx, l, &server{gather: gather, patience: readTime})
 }
 
 // open listens. A socket that a process left that is gone makes room.
@@ -85,7 +86,8 @@ func stale(name string) bool {
 
 // A server answers requests.
 type server struct {
-	gather func() (Status, error)
+	gather   func() (Status, error)
+	patience time.Duration // with a request
 
 	mu   sync.Mutex
 	last Status
@@ -133,7 +135,7 @@ func serve(ctx context.Context, l net.Listener, s *server) error {
 
 // conn answers one request.
 func (s *server) conn(c net.Conn) {
-	c.SetDeadline(time.Now().Add(readTime))
+	c.SetDeadline(time.Now().Add(s.patience))
 	_, unix := c.(*net.UnixConn)
 	head := &io.LimitedReader{R: c, N: maxHead}
 	r, err := http1.ReadRequest(bufio.NewReaderSize(head, 1<<10))
@@ -226,7 +228,7 @@ func (s *server) answer(r *http1.Request, unix bool) answer {
 	}
 	now, err := s.status()
 	if err != nil {
-		return refuse(500, "the status cannot be told: "+oneLine(err.Error()))
+		return refuse(500, "the status cannot be told: "+oneLine(term.Clean(err.Error())))
 	}
 	return show(now)
 }

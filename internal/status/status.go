@@ -116,7 +116,12 @@ func Gather(cfg *config.Config, o Options) (s Status, err error) {
 	}
 	s.Asked = s.LastCheck.At
 	if h := o.History; h != nil {
-		s.Month, s.Crashes, s.Events = h.ThisMonth(), len(h.Crashes(s.At.Add(-crashTime))), h.Events()
+		s.Month, s.Events = h.ThisMonth(), h.Events()
+		for _, at := range h.Crashes(s.At.Add(-crashTime)) {
+			if at.Before(s.At.Add(crashTime)) { // else it was noted with a wrong clock
+				s.Crashes++
+			}
+		}
 		if at, _ := h.LastCheck(); at.After(s.Asked) {
 			s.Asked = at
 		}

@@ -188,7 +188,9 @@ func TestOtherText(t *testing.T) {
 		{"no agent", func(s *Status) { s.Agent = nil }, "\nnot now      checking: the last check was 10 min ago, and at least 60 min are between two\nagent        none runs\n"},
 		{"control characters", func(s *Status) { s.LastError = engine.Remark{At: noon, Text: "bad\x1b[31m"} }, `: bad\x1b[31m`},
 		{"rejected without a name", func(s *Status) { s.Rejected = []store.Rejection{{ID: "4444444444444444", Reason: "worse", At: noon}} }, "\nrejected     4444444444, 2026-03-04 12:00 (just now): worse\n"},
-		{"good until", func(s *Status) { s.Channel = engine.Channel{Name: "stable", Release: "v2", NotAfter: noon.Add(time.Hour)} }, "\nchannel      stable: v2, good until 2026-03-04 13:00\n"},
+		{"good until", func(s *Status) {
+			s.Channel = engine.Channel{Name: "stable", Release: "v2", NotAfter: noon.Add(time.Hour)}
+		}, "\nchannel      stable: v2, good until 2026-03-04 13:00\n"},
 		{"hmac", func(s *Status) { s.Policy = "hmac" }, "\ntrust        manifests made with the secret trust.key"},
 		{"two signers", func(s *Status) {
 			s.Policy, s.Trust = "signed", config.Trust{Product: "p", Threshold: 2, AllowedSigners: "/a", RevokedKeys: "/r"}
