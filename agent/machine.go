@@ -35,6 +35,11 @@ type Options struct {
 	// and for as long as ctx lasts.
 	Metrics func()
 	Page    func(ctx context.Context) error
+	// Restart takes the place of what the configuration says of restarts, for a
+	// program that has the agent within: it has the program begin anew from the
+	// tree, and returns true when that is about to happen. The agent of the program that begins
+	// goes on with the trial.
+	Restart func(ctx context.Context) (restarting bool, err error)
 }
 
 // An Agent keeps the tree up to date that a configuration describes.
@@ -84,6 +89,18 @@ func (a *Agent) Wake(ask Ask) {
 	case a.asks <- ask:
 	default:
 	}
+}
+
+// Confirm says that the running version works, for a program that has the agent
+// within and confirm.application set. It does nothing when no version is on trial.
+func (a *Agent) Confirm(ctx context.Context) error {
+	d, err := a.open(Tuning{}, nil)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	_, err = d.(opened).Engine.Confirm(ctx)
+	return err
 }
 
 // LockFile is the file in the state folder that a running agent holds locked.
@@ -244,7 +261,7 @@ func (a *Agent) open(t Tuning, events godwit.Events) (Device, error) {
 	if t != (Tuning{}) {
 		cfg.Source.Chunk, cfg.Source.Retries, cfg.Source.Backoff = config.Size(t.Chunk), t.Retries, t.Backoff
 	}
-	d, err := device.Open(&cfg, device.Options{Getenv: a.opt.Getenv, UserAgent: "godwit/" + a.opt.Version, Events: events})
+	d, err := device.Open(&cfg, device.Options{Getenv: a.opt.Getenv, UserAgent: "godwit/" + a.opt.Version, Events: events, Restart: a.opt.Restart})
 	if err != nil {
 		return nil, err
 	}
@@ -259,6 +276,9 @@ type opened struct {
 
 func (o opened) Recover(ctx context.Context) (engine.Result, error) {
 	r, err := o.Engine.Recover(ctx)
+	if err == nil && o.a.opt.Restart != nil {
+		err = o.Engine.Began(ctx) // this program is what was to be restarted
+	}
 	return r, o.Ended(err)
 }
 

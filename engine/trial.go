@@ -105,6 +105,21 @@ func (e *Engine) restarted(ctx context.Context, h *hold) error {
 	return e.Store.Restarted(up)
 }
 
+// Began says that the application, which calls this, has begun with the files that
+// are in the tree now, and so need not be restarted.
+func (e *Engine) Began(ctx context.Context) error {
+	h := &hold{e: e}
+	if err := h.await(ctx); err != nil {
+		return err
+	}
+	defer h.release()
+	id, up := e.Boot()
+	if e.Store.Record().Restart != id {
+		return nil
+	}
+	return e.Store.Restarted(up)
+}
+
 // pendingRestart restarts the application if a rollback was cut short before
 // that. The lock is held before and after.
 func (e *Engine) pendingRestart(ctx context.Context, h *hold) error {

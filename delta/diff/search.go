@@ -44,7 +44,7 @@ var tastes = []struct {
 
 // Contents above these sizes are too much work for as much care as others.
 const (
-	careful = 128 << 10 // programs: two tastes, if no more time is given
+	careful = 384 << 10 // programs: two tastes, if no more time is given
 	large   = 6 << 20   // one taste, likewise; no polishing
 	huge    = 16 << 20  // no sources in the new content, fewer lanes
 )

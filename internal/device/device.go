@@ -40,7 +40,18 @@ type Options struct {
 	Getenv    func(string) string // for secrets
 	UserAgent string              // unless the configuration has one
 	Events    godwit.Events
+	// Restart takes the place of what the configuration says of restarts, for a
+	// program that has Godwit within: see engine.App.
+	Restart func(ctx context.Context) (rebooting bool, err error)
 }
+
+// A restarting application is one whose restart is somebody else's.
+type restarting struct {
+	*app.App
+	restart func(context.Context) (bool, error)
+}
+
+func (r restarting) Restart(ctx context.Context) (bool, error) { return r.restart(ctx) }
 
 // A Device is a tree with everything that works on it.
 type Device struct {
@@ -95,17 +106,22 @@ func Open(cfg *config.Config, o Options) (*Device, error) {
 	if st.Layout() == store.Slots {
 		tree = filepath.Join(root, store.Current)
 	}
+	appl := app.New(app.Config{
+		Root: root, Tree: tree,
+		PreSwitch: cfg.Hooks.PreSwitch, PostSwitch: cfg.Hooks.PostSwitch, PostRollback: cfg.Hooks.PostRollback,
+		HookTimeout: cfg.Hooks.Timeout,
+		Restart: app.Restart{Command: cfg.Restart.Command, Unit: cfg.Restart.Unit, Signal: cfg.Restart.Signal,
+			PIDFile: string(cfg.Restart.PIDFile), Process: cfg.Restart.Process, Reboot: cfg.Restart.Reboot, Timeout: cfg.Restart.Timeout},
+		Health: app.Health{Command: cfg.Confirm.Command, URL: cfg.Confirm.URL, Unit: cfg.Confirm.Unit,
+			Interval: cfg.Confirm.Interval, Stable: cfg.Confirm.Stable},
+	})
+	var beside engine.App = appl
+	if o.Restart != nil {
+		beside = restarting{appl, o.Restart}
+	}
 	d.Engine = engine.New(engine.Config{
 		Store: st, Source: d.source, Gate: o.gate(cfg, st, clk), Now: clk.now, Device: Identity(cfg.Device), Rules: rules,
-		App: app.New(app.Config{
-			Root: root, Tree: tree,
-			PreSwitch: cfg.Hooks.PreSwitch, PostSwitch: cfg.Hooks.PostSwitch, PostRollback: cfg.Hooks.PostRollback,
-			HookTimeout: cfg.Hooks.Timeout,
-			Restart: app.Restart{Command: cfg.Restart.Command, Unit: cfg.Restart.Unit, Signal: cfg.Restart.Signal,
-				PIDFile: string(cfg.Restart.PIDFile), Process: cfg.Restart.Process, Reboot: cfg.Restart.Reboot, Timeout: cfg.Restart.Timeout},
-			Health: app.Health{Command: cfg.Confirm.Command, URL: cfg.Confirm.URL, Unit: cfg.Confirm.Unit,
-				Interval: cfg.Confirm.Interval, Stable: cfg.Confirm.Stable},
-		}),
+		App: beside,
 		Limits: plan.Limits{MaxFiles: cfg.Limits.MaxFiles, MaxBytes: int64(cfg.Limits.MaxBytes), MaxFileBytes: int64(cfg.Limits.MaxFileBytes),
 			MaxDepth: cfg.Limits.MaxDepth, MinFree: int64(cfg.Limits.MinFree), Metered: cfg.Patches.Metered},
 		Patching: patching(cfg.Patches),

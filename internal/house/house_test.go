@@ -83,6 +83,9 @@ var floors = map[string]int{
 
 	"cmd/godwit": 9,
 
+	// Programs that others can begin with.
+	"examples/...": 10,
+
 	// Proofs use everything and nothing else uses them.
 	"proof/powercut/wire": 1,
 	"proof/...":           10,
