@@ -17,7 +17,7 @@ import (
 
 // deviceVerbs are the commands that work on a tree.
 func (c *command) deviceVerbs() []verb {
-	return []verb{c.initVerb(), c.checkVerb(), c.updateVerb(), c.statusVerb(), c.logVerb(), c.confirmVerb(), c.rollbackVerb(), c.recoverVerb(), c.verifyVerb(), c.agentVerb()}
+	return []verb{c.initVerb(), c.checkVerb(), c.updateVerb(), c.statusVerb(), c.logVerb(), c.confirmVerb(), c.rollbackVerb(), c.recoverVerb(), c.verifyVerb(), c.agentVerb(), c.serviceVerb()}
 }
 
 // withDevice opens the device that the configuration describes and gives it to
