@@ -99,7 +99,7 @@ func (s *selfie) write(name, text string, mode os.FileMode) {
 func (s *selfie) command(name string, args ...string) *exec.Cmd {
 	cmd := exec.Command(name, args...)
 	cmd.Dir = s.dir
-	cmd.Env = []string{"PATH=" + s.path, "GODWIT_RUN=" + s.dir + "/run", "GODWIT_STEADY=2", "HOME=" + s.dir}
+	cmd.Env = []string{"PATH=" + s.path, "GODWIT_RUN=" + s.dir + "/run", "RUNTIME_DIRECTORY=" + s.dir + "/run", "GODWIT_STEADY=1", "HOME=" + s.dir}
 	return cmd
 }
 

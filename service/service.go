@@ -181,7 +181,6 @@ func (o *Options) unitValues() map[string]string {
 		v["SELF_CONFIG"], v["SELF_CONFIG_PLAIN"] = commandWord(o.SelfConfig), percent(o.SelfConfig)
 		v["EXEC"] = Launcher + " run " + v["BINARY"] + " " + self
 		v["RECOVER_SELF"] = Launcher + " recover " + v["BINARY"] + " " + v["SELF_CONFIG"]
-		v["RUNTIME"], v["RUNTIME_KEEP"] = "godwit", "restart"
 	}
 	return v
 }

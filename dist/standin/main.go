@@ -37,6 +37,13 @@ func main() {
 	case broken == "crash":
 		fmt.Fprintln(os.Stderr, "this version is broken")
 		os.Exit(1)
+	case broken == "blind":
+		signal.Ignore(syscall.SIGHUP)
+		notify("READY=1")
+		for {
+			time.Sleep(30 * time.Second)
+			notify("WATCHDOG=1")
+		}
 	case cli.Main(context.Background(), []string{"agent", "--help"}, os.Stdin, io.Discard, io.Discard, os.Getenv, demo.Run) == 0:
 		os.Exit(godwit(args...)) // the agent itself
 	}
