@@ -35,8 +35,18 @@ func (l *Loop) attempt(ctx context.Context, ask Ask, now bool) {
 	}
 	facts := l.facts(ctx)
 	if v, held := gate.Held(gate.Judge(gate.Check, l.p.Rules, facts, over)); held {
-		l.p.Log.Say(Info, "no check now: "+v.Reason, "gate", v.Gate)
-		l.planCheck(l.wait(v.Until, l.p.Every), v.Reason)
+		level := Info
+		if l.live.Why == v.Reason {
+			level = Debug
+		}
+		l.p.Log.Say(level, "no check now: "+v.Reason, "gate", v.Gate)
+		// By the clock of the gates, which is better than the device's. A look at them
+		// asks nobody, and the link may be another soon: it is never far off.
+		in := l.p.Every
+		if !v.Until.IsZero() {
+			in = max(time.Minute, min(v.Until.Sub(facts.Now), in))
+		}
+		l.planCheck(in, v.Reason)
 		return
 	}
 	if l.waiting != nil && !now && time.Since(l.asked) < l.p.Every {
