@@ -95,7 +95,9 @@ func (c *command) runAgent(ctx context.Context, cfg *config.Config, log *agent.L
 }
 
 func (c *command) agentOptions(cfg *config.Config, log *agent.Log) agent.Options {
-	return agent.Options{Version: Version, Getenv: c.getenv, Log: log}
+	o := agent.Options{Version: Version, Getenv: c.getenv, Log: log}
+	c.showing(cfg, &o)
+	return o
 }
 
 // An asking is what the flags of `godwit check` ask of an agent.
