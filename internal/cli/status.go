@@ -39,14 +39,14 @@ func (c *command) statusVerb() verb {
 }
 
 // gather finds out how the device is.
-func (c *command) gather(ctx context.Context, cfg *config.Config, dev device.Options) (status.Status, error) {
+func (c *command) gather(ctx context.Context, cfg *config.Config, dev device.Options) (*status.Status, error) {
 	root, err := filepath.Abs(string(cfg.Tree.Root))
 	if err != nil {
-		return status.Status{}, err
+		return nil, err
 	}
 	b, err := agent.Board(cfg, root, nil)
 	if err != nil {
-		return status.Status{}, err
+		return nil, err
 	}
 	defer b.Close()
 	return status.Gather(cfg, status.Options{
@@ -62,12 +62,14 @@ const gatherEvery = time.Second
 // metrics, and on a page.
 func (c *command) showing(cfg *config.Config, o *agent.Options) {
 	var mu sync.Mutex
-	var last status.Status
-	gather := func() (status.Status, error) {
+	var last *status.Status
+	gather := func() (*status.Status, error) {
 		mu.Lock()
 		defer mu.Unlock()
-		if d := time.Since(last.At); d >= 0 && d < gatherEvery {
-			return last, nil
+		if last != nil {
+			if d := time.Since(last.At); d >= 0 && d < gatherEvery {
+				return last, nil
+			}
 		}
 		dev := c.device()
 		dev.Events = nil // it is the update that tells what it does

@@ -42,7 +42,7 @@ func (o *object) fields(name string, v *object) {
 }
 
 // Fields is the status as JSON.
-func (s Status) Fields() jsontext.Fields {
+func (s *Status) Fields() jsontext.Fields {
 	o := &object{}
 	o.text("type", "status")
 	o.number("schema", Schema)
@@ -110,7 +110,7 @@ func (s Status) Fields() jsontext.Fields {
 }
 
 // further is what is not in the record or the notes.
-func (s Status) further(o *object) {
+func (s *Status) further(o *object) {
 	if s.Agent == nil {
 		o.add("agent", nil)
 	} else {
@@ -183,7 +183,7 @@ func version(v store.Version) *object {
 }
 
 // channel is what the channel said at the last check.
-func (s Status) channel() *object {
+func (s *Status) channel() *object {
 	if s.Channel.Name == "" {
 		return nil
 	}
@@ -197,7 +197,7 @@ func (s Status) channel() *object {
 	return o
 }
 
-func (s Status) memory() *object {
+func (s *Status) memory() *object {
 	m := s.Memory
 	if m.Version == "" && m.Sequence == 0 && m.Signers+m.Revoked == "" {
 		return nil

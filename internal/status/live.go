@@ -110,29 +110,41 @@ func ReadLive(file string) (l Live, ok bool) {
 	if err != nil {
 		return l, false
 	}
-	number := func(name string) int { n, _ := v.Get(name).Int(); return int(n) }
-	when := func(v jsontext.Value) time.Time { t, _ := time.Parse(time.RFC3339, v.Text); return t }
 	l = Live{
-		PID: number("pid"), Started: when(v.Get("started")), Doing: v.Get("doing").Text, LastCheck: when(v.Get("last_check")), NextCheck: when(v.Get("next_check")), Why: v.Get("why").Text,
-		Failures: number("failures"), Pending: number("pending"), Retries: number("retries"), Chunk: number("chunk"),
+		PID: number(&v, "pid"), Started: date(&v, "started"), Doing: text(&v, "doing"),
+		LastCheck: date(&v, "last_check"), NextCheck: date(&v, "next_check"), Why: text(&v, "why"),
+		Failures: number(&v, "failures"), Pending: number(&v, "pending"), Retries: number(&v, "retries"), Chunk: number(&v, "chunk"),
 	}
 	if w := v.Get("waiting"); w.Kind == jsontext.Object {
-		l.Waiting = &Waiting{Release: w.Get("release").Text}
-		for _, a := range []gate.Action{gate.Check, gate.Fetch, gate.Switch} {
-			if a.String() == w.Get("action").Text {
+		l.Waiting = &Waiting{Release: text(&w, "release")}
+		for _, a := range actions {
+			if a.String() == text(&w, "action") {
 				l.Waiting.Action = a
 			}
 		}
-		for _, g := range w.Get("gates").List {
-			flag := func(name string) bool { return g.Get(name).Text == "true" }
+		list := w.Get("gates").List
+		for i := range list {
+			g := &list[i]
 			l.Waiting.Verdicts = append(l.Waiting.Verdicts, gate.Verdict{
-				Gate: g.Get("gate").Text, Holds: flag("holds"), Reason: g.Get("reason").Text, Code: godwit.Code(g.Get("code").Text), Hint: g.Get("hint").Text,
-				Until: when(g.Get("until")), Overridden: flag("overridden"), Unknown: flag("unknown"),
+				Gate: text(g, "gate"), Holds: text(g, "holds") == "true", Reason: text(g, "reason"), Code: godwit.Code(text(g, "code")), Hint: text(g, "hint"),
+				Until: date(g, "until"), Overridden: text(g, "overridden") == "true", Unknown: text(g, "unknown") == "true",
 			})
 		}
 	}
 	_, err = os.Stat("/proc/" + strconv.Itoa(l.PID))
 	return l, l.PID > 0 && err == nil
+}
+
+func text(v *jsontext.Value, name string) string { return v.Get(name).Text }
+
+func number(v *jsontext.Value, name string) int {
+	n, _ := v.Get(name).Int()
+	return int(n)
+}
+
+func date(v *jsontext.Value, name string) time.Time {
+	t, _ := time.Parse(time.RFC3339, text(v, name))
+	return t
 }
 
 // Line says in one line what the agent does.

@@ -85,7 +85,7 @@ func eventFields(e history.Event) jsontext.Fields {
 const maxLog = 500
 
 // logFields is the history as one document, the newest first.
-func (s Status) logFields() jsontext.Fields {
+func (s *Status) logFields() jsontext.Fields {
 	list := []jsontext.Fields{}
 	if s.Events != nil {
 		for e := range s.Events {

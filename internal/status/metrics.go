@@ -53,7 +53,7 @@ func (m *metrics) since(name, help string, t time.Time) {
 	}
 }
 
-func number(b bool) float64 {
+func truth(b bool) float64 {
 	if b {
 		return 1
 	}
@@ -62,24 +62,24 @@ func number(b bool) float64 {
 
 // Metrics is the status in the text format of Prometheus. The same status always
 // gives the same bytes: nothing in them is the time at which they were made.
-func Metrics(s Status) []byte {
+func Metrics(s *Status) []byte {
 	var m metrics
 	m.gauge("info", "What this is; the value is always 1.")
 	m.sample("info", 1, "version", s.Running.Name, "commit", s.Running.ID, "previous", s.Previous.Name, "channel", s.Channel.Name,
 		"device", s.Device, "policy", s.Policy, "godwit", s.Version)
-	m.one("confirmed", "Whether what runs has proved that it works.", number(s.Confirmed()))
-	m.one("trial_open", "Whether what runs is on trial.", number(s.Trial.Open))
-	m.one("damaged", "Whether the record of what is installed is damaged.", number(s.Damaged))
-	m.one("channel_expired", "Whether nobody has renewed the channel's orders in time.", number(s.Channel.Expired))
+	m.one("confirmed", "Whether what runs has proved that it works.", truth(s.Confirmed()))
+	m.one("trial_open", "Whether what runs is on trial.", truth(s.Trial.Open))
+	m.one("damaged", "Whether the record of what is installed is damaged.", truth(s.Damaged))
+	m.one("channel_expired", "Whether nobody has renewed the channel's orders in time.", truth(s.Channel.Expired))
 	m.since("running_since_timestamp_seconds", "When the version that runs was switched to.", s.Running.At)
 	m.since("last_check_timestamp_seconds", "When the source was asked last.", s.Asked)
 	m.since("last_error_timestamp_seconds", "When something failed that has not been got over.", s.LastError.At)
-	m.one("agent_up", "Whether an agent runs.", number(s.Agent != nil))
+	m.one("agent_up", "Whether an agent runs.", truth(s.Agent != nil))
 	if a := s.Agent; a != nil {
 		m.since("next_check_timestamp_seconds", "When the source is asked next.", a.NextCheck)
 		m.one("check_failures", "Checks that failed in a row.", float64(a.Failures))
 		m.one("reports_pending", "Reports that wait to be sent.", float64(a.Pending))
-		m.one("release_waiting", "Whether a release is there that a gate holds back.", number(a.Waiting != nil))
+		m.one("release_waiting", "Whether a release is there that a gate holds back.", truth(a.Waiting != nil))
 	}
 	m.gauge("bytes_month", "Bytes that went over the network this month.")
 	for _, v := range []struct {
@@ -94,7 +94,7 @@ func Metrics(s Status) []byte {
 	m.one("crashes_24h", "Crashes in the last 24 hours.", float64(s.Crashes))
 	if s.Battery.Known {
 		m.one("battery_ratio", "Charge of the battery, 1 being full.", float64(s.Battery.Percent)/100)
-		m.one("battery_charging", "Whether the battery is being charged.", number(s.Battery.Charging))
+		m.one("battery_charging", "Whether the battery is being charged.", truth(s.Battery.Charging))
 	}
 	if s.Celsius.Known && s.Celsius.Value == s.Celsius.Value {
 		m.one("temperature_celsius", "The hottest sensor.", s.Celsius.Value)
@@ -105,7 +105,7 @@ func Metrics(s Status) []byte {
 }
 
 // gates has a value for each gate that there is a rule for.
-func (m *metrics) gates(s Status) {
+func (m *metrics) gates(s *Status) {
 	begun := false
 	for _, a := range []gate.Action{gate.Check, gate.Fetch, gate.Switch} {
 		for _, v := range s.Gates[a] {
@@ -116,13 +116,13 @@ func (m *metrics) gates(s Status) {
 				m.gauge("gate_holds", "Whether a gate says not now.")
 				begun = true
 			}
-			m.sample("gate_holds", number(v.Holds), "gate", v.Gate, "action", a.String())
+			m.sample("gate_holds", truth(v.Holds), "gate", v.Gate, "action", a.String())
 		}
 	}
 }
 
 // updates counts how the updates that are remembered ended.
-func (m *metrics) updates(s Status) {
+func (m *metrics) updates(s *Status) {
 	if s.Events == nil {
 		return
 	}

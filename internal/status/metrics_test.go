@@ -16,7 +16,7 @@ import (
 )
 
 // awkward has labels that need escapes.
-func awkward() Status {
+func awkward() *Status {
 	s := full()
 	s.Running = store.Version{ID: "11", Name: "v\"1\\2\n{3}, é \xff"}
 	s.Channel.Name = `back\`
@@ -28,7 +28,7 @@ func TestMetricsByPromtool(t *testing.T) {
 	if err != nil {
 		t.Skip("SKIPPED: promtool is not installed (apt-get install prometheus); only the checker in this file has looked")
 	}
-	for name, s := range map[string]Status{"full": full(), "calm": calm(), "awkward": awkward(), "empty": {}} {
+	for name, s := range map[string]*Status{"full": full(), "calm": calm(), "awkward": awkward(), "empty": {}} {
 		cmd := exec.Command(promtool, "check", "metrics")
 		cmd.Stdin = bytes.NewReader(Metrics(s))
 		if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
@@ -142,7 +142,7 @@ func TestMetrics(t *testing.T) {
 	if all := parsed(t, Metrics(awkward())); all["godwit_info;version=v\"1\\2\n{3}, é \uFFFD;commit=11;previous=v1.3.0;channel=back\\;device=seven;policy=signed;godwit=1.2.0"] != 1 {
 		t.Error(all)
 	}
-	for key := range parsed(t, Metrics(Status{})) {
+	for key := range parsed(t, Metrics(&Status{})) {
 		if strings.Contains(key, "battery") || strings.Contains(key, "timestamp") || strings.Contains(key, "temperature") || strings.Contains(key, "updates") {
 			t.Errorf("%s is not known", key)
 		}
@@ -258,9 +258,9 @@ func TestMetricsAreStable(t *testing.T) {
 			t.Fatal("another text")
 		}
 	}
-	later := s
+	later := *s
 	later.At = noon.Add(time.Hour)
-	if !bytes.Equal(Metrics(later), want) {
+	if !bytes.Equal(Metrics(&later), want) {
 		t.Error("the time of gathering is in it")
 	}
 }

@@ -17,7 +17,7 @@ import (
 
 func TestPage(t *testing.T) {
 	inUTC(t)
-	for name, s := range map[string]Status{"calm": calm(), "full": full(), "empty": {}} {
+	for name, s := range map[string]*Status{"calm": calm(), "full": full(), "empty": {}} {
 		page := string(Page(s, noon))
 		if len(page) > 6000 {
 			t.Errorf("%s: %d bytes", name, len(page))
@@ -42,6 +42,9 @@ func TestPage(t *testing.T) {
 
 // Nothing that comes from elsewhere becomes a part of the page.
 func TestPageEscapes(t *testing.T) {
+	if all := "func TestPageEscapes(t *testing.T) {<>\"'ab\n"; escapeHTML.Replace(all) != html.EscapeString(all) {
+		t.Error(escapeHTML.Replace(all))
+	}
 	bad := `</dd></title></style><script>alert("1")</script><img src=x onerror='x'>&amp;` + "\x00\x1b\xff"
 	s := full()
 	for _, text := range []*string{&s.Running.Name, &s.Running.Ref, &s.Running.Signers, &s.Device, &s.Version, &s.Root, &s.Quota, &s.Channel.Name, &s.Channel.Release,
@@ -96,7 +99,7 @@ func TestPageInABrowser(t *testing.T) {
 	}
 	s := full()
 	s.LastError.Text = "a word that is too long for a phone: " + strings.Repeat("x", 200)
-	for name, s := range map[string]Status{"calm": calm(), "full": s} {
+	for name, s := range map[string]*Status{"calm": calm(), "full": s} {
 		// In a frame, since the window of a browser is not made as narrow as a phone.
 		frame := filepath.Join(folder, name+".html")
 		if err := os.WriteFile(frame, []byte("<!DOCTYPE html><title>?</title><body style=margin:0><iframe width=360 height=740 style=border:0 srcdoc='"+html.EscapeString(string(Page(s, noon)))+

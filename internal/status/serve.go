@@ -38,7 +38,7 @@ const (
 // A web page that somebody looks at on this device cannot read any of it: requests
 // must name this device as their host, so that no other name that leads here will do
 // (DNS rebinding), and answers allow no other origin.
-func Serve(ctx context.Context, listen string, gather func() (Status, error)) error {
+func Serve(ctx context.Context, listen string, gather func() (*Status, error)) error {
 	l, err := open(listen)
 	if err != nil {
 		return godwit.Fail(godwit.CodeIO, err, "nothing can listen on "+listen, "see whether another program does, or change agent.listen")
@@ -86,11 +86,11 @@ func stale(name string) bool {
 
 // A server answers requests.
 type server struct {
-	gather   func() (Status, error)
+	gather   func() (*Status, error)
 	patience time.Duration // with a request
 
 	mu   sync.Mutex
-	last Status
+	last *Status
 	got  time.Time
 }
 
@@ -217,11 +217,11 @@ func (s *server) answer(r *http1.Request, unix bool) answer {
 	case r.ContentLength != 0:
 		return refuse(http1.StatusBadRequest, "a question has no content")
 	}
-	show := map[string]func(Status) answer{
-		"/":            func(s Status) answer { return answer{200, "text/html; charset=utf-8", Page(s, time.Now())} },
-		"/status.json": func(s Status) answer { return asJSON(s.Fields()) },
-		"/log.json":    func(s Status) answer { return asJSON(s.logFields()) },
-		"/metrics":     func(s Status) answer { return answer{200, "text/plain; version=0.0.4; charset=utf-8", Metrics(s)} },
+	show := map[string]func(*Status) answer{
+		"/":            func(s *Status) answer { return answer{200, "text/html; charset=utf-8", Page(s, time.Now())} },
+		"/status.json": func(s *Status) answer { return asJSON(s.Fields()) },
+		"/log.json":    func(s *Status) answer { return asJSON(s.logFields()) },
+		"/metrics":     func(s *Status) answer { return answer{200, "text/plain; version=0.0.4; charset=utf-8", Metrics(s)} },
 	}[r.URL.Path]
 	if show == nil {
 		return refuse(http1.StatusNotFound, "there are /, /status.json, /log.json and /metrics")
@@ -240,10 +240,10 @@ func asJSON(f jsontext.Fields) answer {
 // goodFor is how long an answer of gather is good for.
 const goodFor = time.Second
 
-func (s *server) status() (Status, error) {
+func (s *server) status() (*Status, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.got.IsZero() && time.Since(s.got) < goodFor {
+	if s.last != nil && time.Since(s.got) < goodFor {
 		return s.last, nil
 	}
 	st, err := s.gather()

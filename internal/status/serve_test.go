@@ -19,7 +19,7 @@ import (
 )
 
 // start serves until the test ends. network and address are where.
-func start(t *testing.T, listen string, gather func() (Status, error)) (network, address string) {
+func start(t *testing.T, listen string, gather func() (*Status, error)) (network, address string) {
 	t.Helper()
 	l, err := open(listen)
 	if err != nil {
@@ -45,7 +45,7 @@ func start(t *testing.T, listen string, gather func() (Status, error)) (network,
 // patience is what tests have with requests that do not come.
 const patience = time.Second
 
-func always(s Status) func() (Status, error) { return func() (Status, error) { return s, nil } }
+func always(s *Status) func() (*Status, error) { return func() (*Status, error) { return s, nil } }
 
 // ask sends what it is given and reads one answer.
 func ask(t *testing.T, network, address, request string) (*http.Response, string) {
@@ -253,7 +253,7 @@ func TestSlowRequest(t *testing.T) {
 // One request gathers at a time, and what it finds is good for others.
 func TestGatheringIsShared(t *testing.T) {
 	var now, most, times atomic.Int32
-	network, address := start(t, "127.0.0.1:0", func() (Status, error) {
+	network, address := start(t, "127.0.0.1:0", func() (*Status, error) {
 		times.Add(1)
 		most.Store(max(most.Load(), now.Add(1)))
 		time.Sleep(50 * time.Millisecond)
@@ -275,7 +275,7 @@ func TestGatheringIsShared(t *testing.T) {
 }
 
 func TestGatheringFails(t *testing.T) {
-	network, address := start(t, "127.0.0.1:0", func() (Status, error) { return Status{}, errors.New("the disk\r\n\r\n<b>is gone") })
+	network, address := start(t, "127.0.0.1:0", func() (*Status, error) { return nil, errors.New("the disk\r\n\r\n<b>is gone") })
 	r, body := ask(t, network, address, "GET / HTTP/1.0\r\nHost: localhost\r\n\r\n")
 	if r.StatusCode != 500 || r.Header.Get("Content-Type") != "text/plain; charset=utf-8" || body != "the status cannot be told: the disk\\x0d \\x0d <b>is gone\n" {
 		t.Errorf("%d %v %q", r.StatusCode, r.Header, body)

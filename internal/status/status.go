@@ -78,17 +78,18 @@ type Status struct {
 
 // Gather finds out how the device is that cfg describes. Where tree.root is not
 // there yet it is not made.
-func Gather(cfg *config.Config, o Options) (s Status, err error) {
+func Gather(cfg *config.Config, o Options) (*Status, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
 	if o.Device.Getenv == nil {
 		o.Device.Getenv = os.Getenv
 	}
-	s = Status{At: o.Now(), Version: o.Version, Device: device.Identity(cfg.Device).ID, Boots: cfg.Confirm.Boots, Trust: cfg.Trust,
+	s := &Status{At: o.Now(), Version: o.Version, Device: device.Identity(cfg.Device).ID, Boots: cfg.Confirm.Boots, Trust: cfg.Trust,
 		Budget: int64(cfg.When.MonthlyBytes), Metered: cfg.Patches.Metered}
+	var err error
 	if s.Root, err = filepath.Abs(string(cfg.Tree.Root)); err != nil {
-		return s, err
+		return nil, err
 	}
 	if l, ok := ReadLive(LiveFile(Folder(o.Device.Getenv), s.Root)); ok {
 		s.Agent = &l
@@ -98,17 +99,17 @@ func Gather(cfg *config.Config, o Options) (s Status, err error) {
 	} else {
 		d, err := device.Open(cfg, o.Device)
 		if err != nil {
-			return s, err
+			return nil, err
 		}
 		defer d.Close()
 		if s.Status, err = d.Engine.Status(); err != nil {
-			return s, err
+			return nil, err
 		}
 		s.Quota = quota(d.RateLimit())
 		if o.History == nil {
 			fsys, err := vfs.OS(s.Root)
 			if err != nil {
-				return s, err
+				return nil, err
 			}
 			defer fsys.Close()
 			o.History, s.Lost = history.Open(fsys, cfg.Tree.State, o.HistoryOptions)
@@ -175,7 +176,7 @@ func (s *Status) judge(cfg *config.Config, o Options) {
 var actions = []gate.Action{gate.Check, gate.Fetch, gate.Switch}
 
 // State is how the device is, in a word or two.
-func (s Status) State() string {
+func (s *Status) State() string {
 	switch {
 	case s.Damaged:
 		return "damaged"
@@ -192,7 +193,7 @@ func (s Status) State() string {
 }
 
 // Confirmed reports whether what runs has proved that it works.
-func (s Status) Confirmed() bool {
+func (s *Status) Confirmed() bool {
 	return s.Settled && !s.Damaged && !s.Trial.Open && !s.Running.IsZero()
 }
 

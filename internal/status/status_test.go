@@ -33,9 +33,9 @@ func inUTC(t *testing.T) {
 }
 
 // full has something to say in every place.
-func full() Status {
+func full() *Status {
 	window := gate.Verdict{Gate: "window", Holds: true, Code: godwit.CodeWindow, Reason: "releases are installed at 02:00-04:00, and it is Wed 12:00", Hint: "wait", Until: noon.Add(14 * time.Hour)}
-	return Status{
+	return &Status{
 		At: noon, Version: "1.2.0", Device: "seven", Root: "/srv/station", Boots: 3,
 		Trust: config.Trust{Mode: "signed", AllowedSigners: "/etc/godwit/allowed_signers", RevokedKeys: "/etc/godwit/revoked", Product: "station", Threshold: 1},
 		Quota: "12 of 60 requests are left until 2026-03-04 12:40",
@@ -85,8 +85,8 @@ func full() Status {
 }
 
 // calm is how a device is that has nothing to tell.
-func calm() Status {
-	s := Status{At: noon, Version: "1.2.0", Device: "seven", Root: "/srv/station", Boots: 3, Asked: noon.Add(-10 * time.Minute),
+func calm() *Status {
+	s := &Status{At: noon, Version: "1.2.0", Device: "seven", Root: "/srv/station", Boots: 3, Asked: noon.Add(-10 * time.Minute),
 		Status: engine.Status{Layout: store.Slots, Policy: "none", Settled: true,
 			Running:   store.Version{ID: "1111111111111111", Name: "v1.4.0", Ref: "refs/tags/v1.4.0", At: noon.Add(-72 * time.Hour)},
 			Previous:  store.Version{ID: "2222222222222222", Name: "v1.3.0"},
@@ -198,7 +198,7 @@ func TestOtherText(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := calm()
-			c.change(&s)
+			c.change(s)
 			if got := s.Text(noon, false); !strings.Contains(got, c.want) {
 				t.Errorf("got\n%s\nwithout\n%s", got, c.want)
 			}
@@ -347,7 +347,7 @@ func table(t *testing.T, mark string) map[string]bool {
 
 // The members that were there before there was a number of the schema.
 func TestJSONOfLittle(t *testing.T) {
-	got := string(jsontext.Append(nil, Status{Root: "/", Status: engine.Status{Layout: store.InPlace, Policy: "none", Settled: true}}.Fields()))
+	got := string(jsontext.Append(nil, (&Status{Root: "/", Status: engine.Status{Layout: store.InPlace, Policy: "none", Settled: true}}).Fields()))
 	same(t, got, `{"type":"status","schema":1,"at":"","device":"","state":"nothing installed","root":"/","layout":"in-place","policy":"none","running":null,"previous":null,"channel":null,"memory":null,`+
 		`"settled":true,"damaged":false,"trial":null,"rejected":[],"last_check":null,"last_error":null,"health":null,"agent":null,"gates":[],`+
 		`"traffic":{"month":"","received":0,"sent":0,"metered_received":0,"metered_sent":0,"budget":0,"metered":false},"crashes":0,"last_crash":null,"last_update":null,"battery":null,"hardware":[]}`)
@@ -380,7 +380,7 @@ func TestState(t *testing.T) {
 		"on trial": func(s *Status) { s.Trial.Open = true }, "nothing installed": func(s *Status) { s.Running = store.Version{} }, "channel expired": func(s *Status) { s.Channel.Expired = true },
 	} {
 		s := calm()
-		change(&s)
+		change(s)
 		if got := s.State(); got != want {
 			t.Errorf("%s instead of %s", got, want)
 		}

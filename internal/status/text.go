@@ -58,7 +58,7 @@ func lastLines(s string, n int) string {
 
 // Text is the status for people, on one screen. With verbose it also has what
 // every gate says and all of the hardware.
-func (s Status) Text(now time.Time, verbose bool) string {
+func (s *Status) Text(now time.Time, verbose bool) string {
 	var b strings.Builder
 	for _, r := range s.rows(now, verbose) {
 		b.WriteString(r.head)
@@ -70,7 +70,7 @@ func (s Status) Text(now time.Time, verbose bool) string {
 }
 
 // rows are all there is to say, the most important first.
-func (s Status) rows(now time.Time, verbose bool) rows {
+func (s *Status) rows(now time.Time, verbose bool) rows {
 	var r rows
 	s.whatRuns(&r, now)
 	s.whatComes(&r, now)
@@ -87,7 +87,7 @@ func (s Status) rows(now time.Time, verbose bool) rows {
 	return r
 }
 
-func (s Status) whatRuns(r *rows, now time.Time) {
+func (s *Status) whatRuns(r *rows, now time.Time) {
 	since := ""
 	if !s.Running.At.IsZero() && s.Running.At.Unix() > 0 {
 		since = ", since " + when(s.Running.At, now)
@@ -137,7 +137,7 @@ func (s Status) whatRuns(r *rows, now time.Time) {
 }
 
 // trustLine says aloud what a trust policy means.
-func (s Status) trustLine() string {
+func (s *Status) trustLine() string {
 	switch t := s.Trust; s.Policy {
 	case "none":
 		return "nothing checks who made a release: trust.mode is \"none\""
@@ -168,7 +168,7 @@ func (s Status) trustLine() string {
 }
 
 // channelLine tells what the channel said last.
-func (s Status) channelLine(now time.Time) string {
+func (s *Status) channelLine(now time.Time) string {
 	line := s.Channel.Name
 	if s.Memory.Channel == line && s.Memory.Sequence > 0 {
 		line += ", number " + strconv.FormatUint(s.Memory.Sequence, 10)
@@ -191,7 +191,7 @@ func isLower(a, b string) bool {
 var doing = map[gate.Action]string{gate.Check: "checking", gate.Fetch: "downloading", gate.Switch: "installing"}
 
 // whatComes tells when the source is asked, and what is held back and why.
-func (s Status) whatComes(r *rows, now time.Time) {
+func (s *Status) whatComes(r *rows, now time.Time) {
 	switch last := s.LastCheck; {
 	case s.Asked.After(last.At) && last.At.IsZero():
 		r.add("last check", when(s.Asked, now))
@@ -226,7 +226,7 @@ func (s Status) whatComes(r *rows, now time.Time) {
 }
 
 // until says when a gate opens.
-func (s Status) until(v gate.Verdict, now time.Time) string {
+func (s *Status) until(v gate.Verdict, now time.Time) string {
 	if v.Until.IsZero() {
 		return ""
 	}
@@ -240,7 +240,7 @@ type holding struct {
 }
 
 // holding are the gates that hold, each reason once.
-func (s Status) holding() (all []holding) {
+func (s *Status) holding() (all []holding) {
 next:
 	for _, a := range actions {
 		for _, v := range s.Gates[a] {
@@ -262,7 +262,7 @@ next:
 	return all
 }
 
-func (s Status) whatWent(r *rows, now time.Time) {
+func (s *Status) whatWent(r *rows, now time.Time) {
 	r.remark(plain, "health", "", s.Health, now)
 	for _, m := range s.Hooks {
 		r.remark(plain, "hook", m.Key+", ", m, now)
@@ -296,7 +296,7 @@ func because(text string) string {
 }
 
 // last is the newest event of a kind.
-func (s Status) last(kind history.Kind) (last history.Event, ok bool) {
+func (s *Status) last(kind history.Kind) (last history.Event, ok bool) {
 	if s.Events != nil {
 		for e := range s.Events {
 			if e.Kind == kind {
@@ -308,7 +308,7 @@ func (s Status) last(kind history.Kind) (last history.Event, ok bool) {
 }
 
 // device tells of the hardware and the agent.
-func (s Status) device(r *rows, now time.Time, verbose bool) {
+func (s *Status) device(r *rows, now time.Time, verbose bool) {
 	if m := s.Month; m.Sent+m.Received+m.Metered() > 0 {
 		text := "received " + plan.Bytes(m.Received+m.MeteredReceived) + ", sent " + plan.Bytes(m.Sent+m.MeteredSent)
 		switch {
@@ -338,7 +338,7 @@ func (s Status) device(r *rows, now time.Time, verbose bool) {
 }
 
 // hardware is what was found that matters, on one line.
-func (s Status) hardware() string {
+func (s *Status) hardware() string {
 	var found []string
 	for _, p := range s.Hardware {
 		if p.Text == "none" || p.Text == "unknown" {
@@ -368,7 +368,7 @@ func (s Status) hardware() string {
 }
 
 // allGates lists what every gate says about every action.
-func (s Status) allGates(r *rows, now time.Time) {
+func (s *Status) allGates(r *rows, now time.Time) {
 	for _, a := range actions {
 		head := doing[a]
 		for _, v := range s.Gates[a] {
