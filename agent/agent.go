@@ -72,7 +72,7 @@ type Parts struct {
 	Random  *rand.Rand       // nil means one of its own
 
 	Reports  Reporter      // nil for none
-	Reported Mark          // what was reported last; nil remembers it for this run only
+	Reported Mark          // ids of what was reported last; nil remembers them for this run only
 	Watchdog *board.Feeder // nil for none
 	Show     func(board.Pattern)
 	Log      *Log              // nil says nothing

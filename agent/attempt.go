@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 	"strings"
 	"time"
 
@@ -209,7 +210,7 @@ func (l *Loop) tellRunning(d Device) {
 		return
 	}
 	key := "confirmed " + s.Running.ID + " " + s.Running.At.UTC().Format(time.RFC3339)
-	if l.p.Reported.Get() == key {
+	if l.told(l.reportID(key)) {
 		return
 	}
 	tree, err := d.Fingerprint()
@@ -220,13 +221,31 @@ func (l *Loop) tellRunning(d Device) {
 	l.tell(report.Report{Verdict: report.Confirmed, Release: s.Running.Name, Commit: s.Running.ID, Tree: tree, From: s.Previous.Name}, key)
 }
 
-// tell queues a report, unless it is the one that was queued last.
+// reportID is the id of the report that key tells from all others.
+func (l *Loop) reportID(key string) string {
+	sum := sha256.Sum256([]byte(l.p.Device.ID + "\n" + key))
+	return hex.EncodeToString(sum[:12])
+}
+
+// keepTold is how many reports are remembered to have been queued: that of the version
+// that runs, and those of what cannot be installed, which a device tries again and
+// again.
+const keepTold = 4
+
+// told reports whether a report is one of those that were queued last.
+func (l *Loop) told(id string) bool {
+	return slices.Contains(strings.Fields(l.p.Reported.Get()), id)
+}
+
+// tell queues a report, unless it is one of those that were queued last.
 func (l *Loop) tell(r report.Report, key string) {
-	if l.p.Reports == nil || l.p.Reported.Get() == key {
+	if l.p.Reports == nil {
 		return
 	}
-	sum := sha256.Sum256([]byte(l.p.Device.ID + "\n" + key))
-	r.ID, r.Time = hex.EncodeToString(sum[:12]), l.p.Now()
+	r.ID, r.Time = l.reportID(key), l.p.Now()
+	if l.told(r.ID) {
+		return
+	}
 	r.Boot, _ = l.p.Boot()
 	r.Reason = strings.TrimSpace(r.Reason)
 	if err := l.p.Reports.Add(r); err != nil {
@@ -235,7 +254,8 @@ func (l *Loop) tell(r report.Report, key string) {
 			return
 		}
 	}
-	l.warn("report", l.p.Reported.Set(key))
+	told := append(strings.Fields(l.p.Reported.Get()), r.ID)
+	l.warn("report", l.p.Reported.Set(strings.Join(told[max(0, len(told)-keepTold):], " ")))
 	l.report = time.Now()
 }
 

@@ -1,12 +1,16 @@
 package agent
 
 import (
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/godwit-ota/godwit"
 	"github.com/godwit-ota/godwit/engine"
 	"github.com/godwit-ota/godwit/gate"
+	"github.com/godwit-ota/godwit/plan"
+	"github.com/godwit-ota/godwit/store"
 )
 
 // A budget that is used up until next month holds checks only as long as the link is
@@ -19,12 +23,12 @@ func TestBudgetOfAnotherLink(t *testing.T) {
 			return engine.Result{Outcome: engine.UpToDate, Received: 2000}, nil
 		}
 		b.runFor(t, time.Hour, func() {
-			time.Sleep(5 * time.Hour)
+			b.sleep(5 * time.Hour)
 			if len(b.asked) != 1 {
 				t.Errorf("%d requests, and the first used up the budget", len(b.asked))
 			}
 			b.facts.Metered = false
-			time.Sleep(b.p.Every + time.Minute)
+			b.sleep(b.p.Every + time.Minute)
 			if len(b.asked) != 2 {
 				t.Errorf("%d requests, an hour after the link is another", len(b.asked))
 			}
@@ -41,6 +45,27 @@ func TestIntervalWithoutClock(t *testing.T) {
 		b.runFor(t, 10*time.Hour, nil)
 		if n := len(b.asked); n < 10 {
 			t.Errorf("%d checks in ten hours", n)
+		}
+	})
+}
+
+// A release that cannot be installed is tried again with each check. It is reported
+// once, and so is what runs meanwhile.
+func TestReportsAFailureOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, nil)
+		b.p.Reports = b
+		b.running = store.Version{ID: "c0ffee", Name: "v1", At: time.Now()}
+		n := 0
+		b.update = func(engine.UpdateOptions) (engine.Result, error) {
+			n++
+			return engine.Result{Plan: &plan.Plan{}, From: b.running, To: store.Version{ID: []string{"d1", "d2"}[n%2], Name: "v2"}},
+				godwit.Fail(godwit.CodeMissingObject, nil, "it is not there", "")
+		}
+		b.sendErr = errors.New("keep them")
+		b.runFor(t, 20*time.Hour, nil)
+		if len(b.sent) != 3 || n < 10 {
+			t.Errorf("%d reports of two releases that failed and one that runs, in %d checks: %+v", len(b.sent), n, b.sent)
 		}
 	})
 }
