@@ -55,29 +55,16 @@ func (c *command) gather(ctx context.Context, cfg *config.Config, dev device.Opt
 	})
 }
 
-// gatherEvery is how old what an agent shows may be.
-const gatherEvery = time.Second
-
 // showing has an agent show the device, as its configuration says: in a file of
 // metrics, and on a page.
 func (c *command) showing(cfg *config.Config, o *agent.Options) {
-	var mu sync.Mutex
-	var last *status.Status
+	var mu sync.Mutex // one is enough for a small device
 	gather := func() (*status.Status, error) {
 		mu.Lock()
 		defer mu.Unlock()
-		if last != nil {
-			if d := time.Since(last.At); d >= 0 && d < gatherEvery {
-				return last, nil
-			}
-		}
 		dev := c.device()
 		dev.Events = nil // it is the update that tells what it does
-		s, err := c.gather(context.Background(), cfg, dev)
-		if err == nil {
-			last = s
-		}
-		return s, err
+		return c.gather(context.Background(), cfg, dev)
 	}
 	if file := string(cfg.Agent.MetricsFile); file != "" {
 		o.Metrics = func() {

@@ -186,6 +186,11 @@ func TestOtherText(t *testing.T) {
 		{"gone back", func(s *Status) { s.Memory.Version = "v1.2.0" }, "\noldest       v1.2.0 may be gone back to: a signed channel leads there\n"},
 		{"newer before", func(s *Status) { s.Memory.Version = "v1.5.0" }, "\nnewest       v1.5.0 was accepted before"},
 		{"no agent", func(s *Status) { s.Agent = nil }, "\nnot now      checking: the last check was 10 min ago, and at least 60 min are between two\nagent        none runs\n"},
+		{"waiting", func(s *Status) {
+			s.Agent.Waiting = full().Agent.Waiting
+			s.Agent.Why = "v1.4.1 waits: " + s.Agent.Waiting.Held().Reason
+		}, "\nnext check   2026-03-04 12:50 (in 50 min)\nwaiting      v1.4.1 is there"},
+		{"failing", func(s *Status) { s.Agent.Failures = 3 }, " (in 50 min): as planned; 3 checks in a row have failed\n"},
 		{"control characters", func(s *Status) { s.LastError = engine.Remark{At: noon, Text: "bad\x1b[31m"} }, `: bad\x1b[31m`},
 		{"rejected without a name", func(s *Status) { s.Rejected = []store.Rejection{{ID: "4444444444444444", Reason: "worse", At: noon}} }, "\nrejected     4444444444, 2026-03-04 12:00 (just now): worse\n"},
 		{"good until", func(s *Status) {

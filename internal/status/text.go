@@ -206,10 +206,13 @@ func (s *Status) whatComes(r *rows, now time.Time) {
 	a := s.Agent
 	if a != nil && !a.NextCheck.IsZero() {
 		m, why := plain, a.Why
-		if a.Failures > 0 {
-			m, why = odd, why+"; "+count(a.Failures, "check has", "checks in a row have")+" failed"
+		if a.Waiting != nil && strings.Contains(why, a.Waiting.Held().Reason) {
+			why = "" // the next row says it
 		}
-		r.marked(m, "next check", ahead(a.NextCheck, now), ": ", why)
+		if a.Failures > 0 {
+			m, why = odd, joined(why, "; ", count(a.Failures, "check has", "checks in a row have")+" failed")
+		}
+		r.marked(m, "next check", joined(ahead(a.NextCheck, now), ": ", why))
 	}
 	if a != nil && a.Waiting != nil {
 		v := a.Waiting.Held()
@@ -223,6 +226,14 @@ func (s *Status) whatComes(r *rows, now time.Time) {
 		r.add(head, h.actions, ": ", h.Reason, s.until(h.Verdict, now))
 		head = ""
 	}
+}
+
+// joined joins two texts, of which one may be empty.
+func joined(a, between, b string) string {
+	if a == "" || b == "" {
+		return a + b
+	}
+	return a + between + b
 }
 
 // until says when a gate opens.
@@ -241,8 +252,8 @@ type holding struct {
 
 // holding are the gates that hold, each reason once.
 func (s *Status) holding() (all []holding) {
-next:
 	for _, a := range actions {
+	verdicts:
 		for _, v := range s.Gates[a] {
 			if !v.Holds || a == gate.Check && v.Gate == "interval" && s.Agent != nil {
 				continue // the agent has planned its next check by it
@@ -253,7 +264,7 @@ next:
 			for i := range all {
 				if h := &all[i]; h.Gate == v.Gate && h.Until.Equal(v.Until) {
 					h.actions += " and " + doing[a]
-					continue next
+					continue verdicts
 				}
 			}
 			all = append(all, holding{v, doing[a]})
@@ -279,20 +290,13 @@ func (s *Status) whatWent(r *rows, now time.Time) {
 	if s.Crashes > 0 {
 		text := strconv.Itoa(s.Crashes) + " in the last 24 hours"
 		if e, ok := s.last(history.KindCrash); ok {
-			text += "; the last " + when(e.At, now) + ": " + e.Name + because(e.Text)
+			text += "; the last " + when(e.At, now) + ": " + joined(e.Name, ", ", e.Text)
 		}
 		r.marked(odd, "crashes", text)
 	}
 	if s.Lost != nil {
 		r.marked(odd, "history", "lost: ", s.Lost.Error())
 	}
-}
-
-func because(text string) string {
-	if text == "" {
-		return ""
-	}
-	return ", " + text
 }
 
 // last is the newest event of a kind.
