@@ -94,6 +94,9 @@ func (l *Loop) attempt(ctx context.Context, ask Ask, now bool) {
 	l.warn("history", l.p.History.AddBytes(facts.Metered, result.Sent, result.Received))
 	l.warn("history", l.p.History.SetLastCheck(began, l.p.Every))
 	l.plan(err, before)
+	if l.failures == 0 {
+		l.live.LastCheck = l.p.Now()
+	}
 	if l.p.Reports != nil && l.p.Reports.Pending() > 0 {
 		l.send(ctx)
 	}

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,9 +23,11 @@ import (
 	"github.com/godwit-ota/godwit/vfs"
 )
 
-// A bench is a device that answers as the test says.
+// A bench is a device that answers as the test says. mu guards what the test looks at
+// and changes while the agent works.
 type bench struct {
 	*Loop
+	mu      sync.Mutex
 	log     bytes.Buffer
 	fs      vfs.FS
 	facts   gate.Facts
@@ -38,7 +41,9 @@ type bench struct {
 }
 
 func (b *bench) Update(_ context.Context, opt engine.UpdateOptions) (engine.Result, error) {
+	b.mu.Lock()
 	b.asked = append(b.asked, time.Now())
+	b.mu.Unlock()
 	return b.update(opt)
 }
 func (b *bench) Recover(context.Context) (engine.Result, error) {
@@ -80,11 +85,19 @@ func newBench(t *testing.T, change func(*Parts)) *bench {
 	p := Parts{
 		Open:    func(Tuning, godwit.Events) (Device, error) { return b, nil },
 		History: h, Every: time.Hour, Device: gate.Device{ID: "station-7"},
-		Facts:   func(context.Context) gate.Facts { return b.facts },
-		Random:  rand.New(rand.NewPCG(1, 2)),
-		Boot:    func() (string, string) { return "boot-1", "" },
-		Log:     &Log{W: &b.log, Most: Debug},
-		Publish: func(l status.Live) { b.live = l },
+		Facts: func(context.Context) gate.Facts {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			return b.facts
+		},
+		Random: rand.New(rand.NewPCG(1, 2)),
+		Boot:   func() (string, string) { return "boot-1", "" },
+		Log:    &Log{W: &b.log, Most: Debug},
+		Publish: func(l status.Live) {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.live = l
+		},
 	}
 	if change != nil {
 		change(&p)
@@ -104,13 +117,22 @@ func (b *bench) runFor(t *testing.T, d time.Duration, meanwhile func()) {
 	ended := make(chan error, 1)
 	go func() { ended <- b.Run(ctx) }()
 	if meanwhile != nil {
+		b.mu.Lock()
 		meanwhile()
+		b.mu.Unlock()
 	}
 	time.Sleep(d)
 	cancel()
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
+}
+
+// sleep lets the agent work while the test looks away.
+func (b *bench) sleep(d time.Duration) {
+	b.mu.Unlock()
+	defer b.mu.Lock()
+	time.Sleep(d)
 }
 
 // gaps are the pauses between requests.
@@ -253,7 +275,7 @@ func TestWaitsForItsHour(t *testing.T) {
 		}
 		time.Sleep(5 * time.Hour) // the bubble begins at midnight
 		b.runFor(t, 30*time.Hour, func() {
-			time.Sleep(4 * time.Hour)
+			b.sleep(4 * time.Hour)
 			if w := b.live.Waiting; w == nil || w.Release != "v2" || w.Action != gate.Switch || w.Held().Gate != "window" {
 				t.Errorf("nobody is told what it waits for: %+v", b.live)
 			}
@@ -274,22 +296,27 @@ func TestWaitsForTheBattery(t *testing.T) {
 		b.facts.Battery = gate.Battery{Known: true, Percent: 20}
 		done := false
 		b.update = func(opt engine.UpdateOptions) (engine.Result, error) {
-			if done {
+			b.mu.Lock()
+			over := done
+			b.mu.Unlock()
+			if over {
 				return upToDate(opt)
 			}
 			if err := opt.Permit(godwit.StageFetch, store.Version{Name: "v2"}, &plan.Plan{}); err != nil {
 				return engine.Result{}, err
 			}
+			b.mu.Lock()
 			done = true
+			b.mu.Unlock()
 			return engine.Result{Outcome: engine.Updated}, nil
 		}
 		b.runFor(t, time.Hour, func() {
-			time.Sleep(10*time.Hour + 5*time.Minute)
+			b.sleep(10*time.Hour + 5*time.Minute)
 			if n := len(b.asked); n < 9 || n > 12 {
 				t.Errorf("%d requests in ten hours", n)
 			}
 			b.facts.Battery.Percent = 80
-			time.Sleep(2 * recheck)
+			b.sleep(2 * recheck)
 			if !done {
 				t.Error("the battery is full, and nothing happens")
 			}
@@ -310,14 +337,14 @@ func TestWake(t *testing.T) {
 			return engine.Result{}, err
 		}
 		b.runFor(t, time.Minute, func() {
-			time.Sleep(3 * time.Minute)
+			b.sleep(3 * time.Minute)
 			n := len(b.asked)
 			b.Wake(Ask{})
-			time.Sleep(time.Second)
+			b.sleep(time.Second)
 			b.Wake(Ask{Override: []string{"battery"}})
-			time.Sleep(time.Second)
+			b.sleep(time.Second)
 			b.Wake(Ask{})
-			time.Sleep(time.Second)
+			b.sleep(time.Second)
 			if len(b.asked) != n+3 {
 				t.Errorf("%d checks for three wakes", len(b.asked)-n)
 			}
@@ -341,7 +368,7 @@ func TestReportsOnce(t *testing.T) {
 		b.p.Reports = b
 		b.running = store.Version{ID: "c0ffee", Name: "v1", At: time.Now()}
 		b.sendErr = godwit.Fail(godwit.CodeNetwork, nil, "no network", "")
-		b.runFor(t, time.Hour, func() { time.Sleep(5 * time.Hour) })
+		b.runFor(t, 6*time.Hour, nil)
 		if len(b.sent) != 1 || b.sent[0].Verdict != report.Confirmed || b.sent[0].Tree != "fc0ffee" || b.sent[0].Release != "v1" {
 			t.Errorf("%+v", b.sent)
 		}

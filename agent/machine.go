@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/godwit-ota/godwit"
@@ -49,8 +50,9 @@ type Agent struct {
 	root string
 	asks chan Ask
 
-	mu     sync.Mutex
-	memory godwit.Memory // of the device, as it was last seen
+	renewed atomic.Bool
+	mu      sync.Mutex
+	memory  godwit.Memory // of the device, as it was last seen
 }
 
 // New returns an Agent. What is wrong with the configuration is an error of
@@ -82,6 +84,10 @@ func rules(cfg *config.Config) (gate.Rules, error) {
 	}
 	return r, err
 }
+
+// Renew says that the end of Run will not be the end of the service: another Agent
+// goes on.
+func (a *Agent) Renew() { a.renewed.Store(true) }
 
 // Wake asks for a check now. It never blocks, and may be called before Run.
 func (a *Agent) Wake(ask Ask) {
@@ -148,6 +154,17 @@ func (a *Agent) Run(ctx context.Context) error {
 		return godwit.Fail(godwit.CodeIO, err, "the state folder cannot be written", "")
 	}
 	defer unlock()
+	// A file system is for one goroutine.
+	triggers, err := vfs.OS(a.root)
+	if err != nil {
+		return err
+	}
+	defer triggers.Close()
+	queue, err := vfs.OS(a.root)
+	if err != nil {
+		return err
+	}
+	defer queue.Close()
 	brd, err := Board(cfg, a.root, func(err error) { log.Fail(Warning, "board", err) })
 	if err != nil {
 		return err
@@ -162,7 +179,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err != nil {
 		log.Fail(Warning, "history", err)
 	}
-	reports, err := a.reports()
+	reports, err := a.reports(queue)
 	if err != nil {
 		return err
 	}
@@ -211,7 +228,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	loop := NewLoop(parts)
 	ctx, cancel := context.WithCancel(ctx)
 	var others sync.WaitGroup
-	others.Go(func() { watchTrigger(ctx, loop, fsys, cfg.Tree.State, filepath.Join(a.root, cfg.Tree.State)) })
+	others.Go(func() { watchTrigger(ctx, loop, triggers, cfg.Tree.State, filepath.Join(a.root, cfg.Tree.State)) })
 	others.Go(func() {
 		for {
 			select {
@@ -230,7 +247,11 @@ func (a *Agent) Run(ctx context.Context) error {
 		})
 	}
 	err = loop.Run(ctx)
-	systemd.Stopping()
+	if a.renewed.Load() {
+		systemd.Reloading()
+	} else {
+		systemd.Stopping()
+	}
 	cancel()
 	others.Wait()
 	dog.Close()
@@ -312,7 +333,7 @@ func (a *Agent) facts(ctx context.Context, b *board.Board) gate.Facts {
 
 // reports makes the reporter, and the key of the device where there is none. It is
 // nil where nobody wants to know.
-func (a *Agent) reports() (Reporter, error) {
+func (a *Agent) reports(queue vfs.FS) (Reporter, error) {
 	places := a.cfg.Report.Places()
 	if len(places) == 0 {
 		return nil, nil
@@ -344,13 +365,9 @@ func (a *Agent) reports() (Reporter, error) {
 	if made {
 		a.opt.Log.Say(Info, "a key was made for the reports of this device", "file", string(r.Key), "public", public)
 	}
-	fsys, err := vfs.OS(a.root)
-	if err != nil {
-		return nil, err
-	}
 	s := a.cfg.Source
 	return report.New(report.Config{
-		Device: id, Version: a.opt.Version, Key: string(r.Key), FS: fsys, Folder: path.Join(a.cfg.Tree.State, "reports"), Places: places,
+		Device: id, Version: a.opt.Version, Key: string(r.Key), FS: queue, Folder: path.Join(a.cfg.Tree.State, "reports"), Places: places,
 		Network: webclient.Network{CAFile: string(s.CAFile), Proxy: s.Proxy, ConnectTimeout: s.ConnectTimeout, IdleTimeout: s.Timeout},
 	}), nil
 }

@@ -30,7 +30,23 @@ func Pull(fsys vfs.FS, state string, a Ask) error {
 	if a.Force {
 		b.WriteString("force\n")
 	}
-	return vfs.WriteFile(fsys, path.Join(state, Trigger), []byte(b.String()))
+	// Nothing is synced: the agent may take it away as soon as it has its name.
+	name := path.Join(state, Trigger)
+	f, err := fsys.Open(name+".new", vfs.Write)
+	if err != nil {
+		return err
+	}
+	err = f.Truncate(0)
+	if err == nil {
+		_, err = f.Write([]byte(b.String()))
+	}
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err != nil {
+		return err
+	}
+	return fsys.Rename(name+".new", name)
 }
 
 // ParseTrigger reads what stands in a trigger. Lines that mean nothing are left out.

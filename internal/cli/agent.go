@@ -85,6 +85,7 @@ func (c *command) runAgent(ctx context.Context, cfg *config.Config, log *agent.L
 				continue
 			}
 			log.Say(agent.Info, "the configuration is read again", "file", next.File)
+			a.Renew()
 			cancel()
 			if err := <-ended; err != nil {
 				return nil, err

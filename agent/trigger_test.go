@@ -1,0 +1,93 @@
+package agent
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/godwit-ota/godwit/vfs"
+)
+
+// The trigger wakes the agent soon, with what it asks for, however it comes: by Pull,
+// by touch, and when it was there before.
+func TestTrigger(t *testing.T) {
+	dir := t.TempDir()
+	fsys, err := vfs.OS(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fsys.Close()
+	mine, err := vfs.OS(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mine.Close()
+	state := filepath.Join(dir, ".godwit")
+	if err := os.Mkdir(state, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	touch := func() {
+		if err := os.WriteFile(filepath.Join(state, Trigger), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	touch()
+	l := &Loop{asks: make(chan Ask, 8)}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() { watchTrigger(ctx, l, fsys, ".godwit", state); close(ended) }()
+	wait := func(want Ask) {
+		t.Helper()
+		select {
+		case got := <-l.asks:
+			if got.Force != want.Force || !slices.Equal(got.Override, want.Override) {
+				t.Errorf("%+v, want %+v", got, want)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatal("nobody wakes the agent")
+		}
+	}
+	wait(Ask{})
+	time.Sleep(50 * time.Millisecond)
+	for range 50 {
+		a := Ask{Override: []string{"battery", "window"}, Force: true}
+		if err := Pull(mine, ".godwit", a); err != nil {
+			t.Fatal(err)
+		}
+		wait(a)
+	}
+	touch()
+	wait(Ask{})
+	if _, err := os.Stat(filepath.Join(state, Trigger)); !os.IsNotExist(err) {
+		t.Error("the trigger is there still:", err)
+	}
+	cancel()
+	<-ended
+}
+
+func TestParseTrigger(t *testing.T) {
+	for text, want := range map[string]Ask{
+		"":                   {},
+		"override battery\n": {Override: []string{"battery"}},
+		" override  window \r\nforce\nnonsense\n": {Override: []string{"window"}, Force: true},
+		"override\noverride \n":                   {},
+	} {
+		if got := ParseTrigger(text); got.Force != want.Force || !slices.Equal(got.Override, want.Override) {
+			t.Errorf("%q: %+v", text, got)
+		}
+	}
+}
+
+func FuzzTrigger(f *testing.F) {
+	f.Add("override battery\nforce\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		for _, g := range ParseTrigger(text).Override {
+			if g == "" {
+				t.Error("a gate without a name")
+			}
+		}
+	})
+}
