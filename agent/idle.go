@@ -26,7 +26,8 @@ func rest() {
 	for line := range strings.Lines(string(maps)) {
 		f := strings.Fields(line)
 		// Only what can be read from the file again: never a page that may be written.
-		if len(f) < 6 || f[5] != exe || len(f[1]) != 4 || f[1][0] != 'r' || f[1][1] == 'w' {
+		if len(f) < 6 || strings.Join(f[5:], " ") != exe || // "NAME (deleted)" once it was replaced
+			len(f[1]) != 4 || f[1][0] != 'r' || f[1][1] == 'w' {
 			continue
 		}
 		from, to, ok := strings.Cut(f[0], "-")
