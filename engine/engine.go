@@ -297,12 +297,24 @@ func (e *Engine) failed(stage godwit.Stage, err error) error {
 	if err == nil || code == godwit.CodeBusy {
 		return err
 	}
+	n := e.Store.Notes()
+	at, _ := strconv.ParseInt(n["error.at"], 10, 64)
+	age := e.Now().Sub(time.Unix(at, 0))
+	if n["error.stage"] == string(stage) && n["error.code"] == string(code) && n["error.text"] == err.Error() && age >= 0 && age <= refreshNote {
+		return err // with each check again: flash wears
+	}
 	change := map[string]string{"error.at": e.stamp(), "error.stage": string(stage), "error.code": string(code), "error.text": err.Error()}
 	if (stage == godwit.StageCheck || stage == godwit.StageDescribe) && !code.Deferral() && code != godwit.CodeRejected {
 		change["check.at"], change["check.result"] = e.stamp(), checkText(Check{}, err)
 	}
 	e.note(change)
 	return err
+}
+
+// gotOver adds to a change of notes that the last error no longer matters.
+func gotOver(change map[string]string) map[string]string {
+	change["error.at"], change["error.stage"], change["error.code"], change["error.text"] = "", "", "", ""
+	return change
 }
 
 // hook runs a hook and keeps what it printed for status.

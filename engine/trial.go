@@ -239,7 +239,7 @@ func (e *Engine) confirm(r *Result) error {
 	r.Outcome = Confirmed
 	running := e.Store.Record().Running
 	if e.Store.Notes()["check.commit"] == running.ID {
-		e.note(map[string]string{"check.at": e.stamp(), "check.result": upToDate})
+		e.note(gotOver(map[string]string{"check.at": e.stamp(), "check.result": upToDate}))
 	}
 	e.Events.Say(godwit.StageConfirm, godwit.Info, running.Name+" is confirmed")
 	return e.Store.Prune()

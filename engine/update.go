@@ -109,6 +109,9 @@ func (e *Engine) noteCheck(c Check, err error) {
 			change["channel.not_after"] = strconv.FormatInt(o.NotAfter.Unix(), 10)
 		}
 	}
+	if err == nil && c.Reason == upToDate {
+		gotOver(change)
+	}
 	e.note(change)
 }
 
