@@ -176,7 +176,9 @@ func TestServeOnASocket(t *testing.T) {
 			t.Errorf("%q: %d %s", request, r.StatusCode, body)
 		}
 	}
-	if err := Serve(t.Context(), "unix:"+name, nil); err == nil || !strings.Contains(err.Error(), "nothing can listen on") {
+	soon, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	if err := Serve(soon, "unix:"+name, nil); err == nil || !strings.Contains(err.Error(), "nothing can listen on") {
 		t.Error("another one took the socket of one that runs:", err)
 	}
 
@@ -195,7 +197,7 @@ func TestServeOnASocket(t *testing.T) {
 	}
 	file := filepath.Join(t.TempDir(), "file")
 	os.WriteFile(file, []byte("precious"), 0o600)
-	if err := Serve(t.Context(), "unix:"+file, nil); err == nil {
+	if err := Serve(soon, "unix:"+file, nil); err == nil {
 		t.Error("a file was replaced")
 	}
 	if b, _ := os.ReadFile(file); string(b) != "precious" {
