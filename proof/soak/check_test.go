@@ -106,6 +106,10 @@ func (w *world) inspect(where string, starts bool) {
 	if rel != nil && !r.Trial.Open && !w.healthy[rel.id] {
 		w.bad("%s: %s is confirmed, which is %s and never proved itself", where, rel.name, rel.kind)
 	}
+	if rel != nil && !r.Trial.Open && !w.confirmed[rel.id] { // a cut came before it could be told
+		w.confirmed[rel.id] = true
+		w.t.confirmed++
+	}
 }
 
 // compare says how a tree differs from what it should be.
@@ -193,6 +197,10 @@ func (w *world) watch() {
 		return
 	}
 	_, r, _ := w.record()
+	tip := w.tip()
+	if _, rejected := r.Rejection(tip.id); !rejected && (r.Running.ID != tip.id || r.Trial.Open) {
+		w.day.busy = true // something waits to be installed
+	}
 	rel := w.target(r)
 	if rel == nil || w.down || w.after > 0 || w.slow || w.fullDisk.on || !w.started || now.Before(w.pausedUntil) || !w.allowed(rel) {
 		w.clear = now

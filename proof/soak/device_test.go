@@ -61,8 +61,11 @@ func (d *device) Update(ctx context.Context, opt engine.UpdateOptions) (engine.R
 	switch {
 	case code.Deferral():
 		w.t.deferred[code]++
-	case err != nil:
+	case err != nil && ctx.Err() == nil:
 		w.t.failed[code]++
+		if code == godwit.CodeFailed || code == godwit.CodeIO {
+			w.t.odd = append(w.t.odd, err.Error())
+		}
 	}
 	if w.damage == "forget pauses" && code == godwit.CodeRetryAfter {
 		err = godwit.Fail(godwit.CodeNetwork, nil, "something failed", "")

@@ -25,6 +25,7 @@ type tally struct {
 	deferred, failed                                                   map[godwit.Code]int
 	reports                                                            map[report.Verdict]int
 	unlucky                                                            map[string]bool
+	odd                                                                []string // errors that nobody expects
 }
 
 func newTally() tally {
@@ -57,6 +58,9 @@ func (t tally) String() string {
 	line("confirmed", "%d updates with %d files and %d bytes in all", t.confirmed, t.fetched, t.bytes)
 	line("deferred", "%s", list(t.deferred))
 	line("ended", "%s", list(t.failed))
+	for _, o := range t.odd {
+		line("odd", "%s", o)
+	}
 	line("good ones", "%d were given up because their trial was cut short too often", len(t.unlucky))
 	line("looks", "%d at the whole tree; at most %d bytes of disk", t.looks, t.mostDisk)
 	line("behind", "%v at most with nothing in the way", t.longest.Round(time.Second))

@@ -279,9 +279,10 @@ func (w *world) serve(end time.Time) (why string) {
 	w.mu.Unlock()
 	w.early()
 	ran := make(chan error, 1)
-	go func() { ran <- w.loop.Run(ctx) }()
 	w.clear, w.lastAsked = time.Now(), time.Time{}
+	go func() { ran <- w.loop.Run(ctx) }()
 	for why == "" {
+		synctest.Wait() // so that the same happens again with the same seed
 		tick := time.NewTimer(time.Second + time.Duration(w.chance.Int64N(int64(10*time.Minute))))
 		select {
 		case <-w.cutting:
