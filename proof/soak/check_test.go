@@ -21,10 +21,10 @@ import (
 
 // What a device may take, at most.
 const (
-	behindMost = 2*every + 15*time.Minute // until the newest release is confirmed
+	behindMost = 2*every + 45*time.Minute // until the newest release is confirmed; without a clock a start can be followed by 2.5 times every
 	gapLeast   = 40 * time.Second         // between two requests of one run of the agent
 	dayMost    = 2*24 + 12                // requests on one day, whatever happens on it
-	diskMost   = 400 << 10                // bytes
+	diskMost   = 240 << 10                // bytes
 	quietMost  = 40                       // changes of the disk on a day on which nothing happens
 )
 

@@ -19,7 +19,7 @@ type tally struct {
 	checks, requests, mostRequests, fetched, confirmed, refusals       int
 	withdrawn, looks, quietDays, mostWrites, mostPending, missing      int
 	bytes, mostDisk, dropped                                           int64
-	longest                                                            time.Duration
+	longest, found                                                     time.Duration
 	cuts                                                               map[string]int
 	releases                                                           map[kind]int
 	deferred, failed                                                   map[godwit.Code]int

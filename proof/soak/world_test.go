@@ -158,6 +158,7 @@ func (w *world) bad(format string, args ...any) {
 	w.mu.Lock()
 	if w.broken == nil {
 		at := time.Since(w.began)
+		w.t.found = at
 		w.broken = fmt.Errorf("seed %d, %s on %s, day %d at %v, boot %s, %s (%s): %s", w.seed, w.layout, w.name,
 			at/(24*time.Hour), at%(24*time.Hour), w.boot, w.doing, w.stage, fmt.Sprintf(format, args...))
 	}
