@@ -234,13 +234,14 @@ func coding(h delta.Header, old, new []byte) *model.Walk {
 	return w
 }
 
-// effort is how much is coded for polishing, in bytes: what takes some ten seconds
-// for a program of a megabyte, or a text of a few hundred kilobytes.
+// effort is how much is coded for polishing, in bytes, at most: some ten seconds for a
+// program of a megabyte or a text of a hundred kilobytes, half a minute for a
+// tree of sources of a megabyte. What is found to be good enough ends sooner.
 func (s *search) effort(guess Guess) int64 {
 	if guess.Code {
 		return 4<<20 + 3*int64(len(s.new))
 	}
-	return 80<<20 + 40*int64(len(s.new))
+	return min(80<<20+240*int64(len(s.new)), 512<<20)
 }
 
 // refine polishes the best way as long as that makes the patch smaller.
