@@ -52,6 +52,7 @@ func (l *Loop) attempt(ctx context.Context, ask Ask, now bool) {
 	}
 	if l.waiting != nil && !now && time.Since(l.asked) < l.p.Every {
 		// The release is known: as long as its gate is shut, nobody need be asked.
+		facts.Release, facts.PlannedBytes = l.waiting.Release, l.planned
 		l.waiting.Verdicts = gate.Judge(l.waiting.Action, l.p.Rules, facts, over)
 		if v, held := gate.Held(l.waiting.Verdicts); held {
 			l.planWaiting(v)
@@ -76,6 +77,7 @@ func (l *Loop) attempt(ctx context.Context, ask Ask, now bool) {
 		}
 		verdicts := gate.Judge(action, l.p.Rules, f, over)
 		if v, held := gate.Held(verdicts); held {
+			l.planned = p.FetchBytes
 			l.waiting = &status.Waiting{Release: to.Name, Action: action, Verdicts: verdicts}
 			return v.Err()
 		}
@@ -85,6 +87,7 @@ func (l *Loop) attempt(ctx context.Context, ask Ask, now bool) {
 		result, err = d.Update(ctx, engine.UpdateOptions{Force: ask.Force, Permit: permit, Prepared: l.prepared})
 		l.prepared = result.Prepared
 		l.outcome(ctx, d, result, err, began, start)
+		l.mind(d, result)
 		l.tellRunning(d)
 	})
 	if openErr != nil {
@@ -119,7 +122,8 @@ func (l *Loop) planWaiting(v gate.Verdict) {
 // plan plans the next check after one that ended with err.
 func (l *Loop) plan(err error, before *status.Waiting) {
 	code, every := godwit.CodeOf(err), l.p.Every
-	regular := next(l.p.Now(), every, l.p.Device.ID).Sub(l.p.Now())
+	now := l.p.Now()
+	regular := max(every/2, until(now, now, every, l.p.Device.ID))
 	switch {
 	case l.waiting != nil:
 		l.failures = 0

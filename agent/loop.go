@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"github.com/godwit-ota/godwit"
@@ -22,7 +23,10 @@ type Loop struct {
 	check    time.Time        // when to check next, by the clock that nobody sets
 	report   time.Time        // when to send reports next; zero for never
 	waiting  *status.Waiting  // a release that is known, and held back
+	planned  int64            // bytes that its download takes
 	prepared *engine.Prepared // what of it is here
+	trial    time.Time        // when to go on with a trial that was left open; zero for never
+	left     int              // times in a row that one was left open
 	asked    time.Time        // when the source was asked last, in this run
 	last     string           // what Publish was told last
 }
@@ -84,6 +88,9 @@ func (l *Loop) Run(ctx context.Context) error {
 		if !l.report.IsZero() && l.report.Before(until) {
 			until = l.report
 		}
+		if !l.trial.IsZero() && l.trial.Before(until) {
+			until = l.trial
+		}
 		if housekeeping.Before(until) {
 			until = housekeeping
 		}
@@ -93,6 +100,8 @@ func (l *Loop) Run(ctx context.Context) error {
 		case ctx.Err() != nil:
 		case woken:
 			l.attempt(ctx, ask, true)
+		case !l.trial.IsZero() && !now.Before(l.trial):
+			l.resume(ctx)
 		case !now.Before(l.check):
 			l.attempt(ctx, Ask{}, false)
 		case !l.report.IsZero() && !now.Before(l.report):
@@ -103,7 +112,8 @@ func (l *Loop) Run(ctx context.Context) error {
 			housekeeping = now.Add(tick)
 		}
 	}
-	return l.p.History.Close()
+	l.warn("history", l.p.History.Close())
+	return nil
 }
 
 // sleep waits, which the watchdog is told of, until d is over or somebody asks.
@@ -131,19 +141,39 @@ func (l *Loop) start(ctx context.Context) {
 		l.p.Log.Say(Warning, "the device went down without warning", "reset", reset)
 	}
 	l.firstCheck()
+	l.resume(ctx)
+	if l.p.Reports != nil && l.p.Reports.Pending() > 0 {
+		l.report = time.Now().Add(soon(l.p.Every, l.p.Random))
+	}
+}
+
+// resume settles the tree, and goes on with a trial if there is one.
+func (l *Loop) resume(ctx context.Context) {
+	l.trial = time.Time{}
 	l.withDevice(ctx, "recovering", Tuning{}, func(d Device) {
+		began, start := l.p.Now(), time.Now()
 		r, err := d.Recover(ctx)
 		if err == nil {
 			done := l.p.Watchdog.Expect(l.p.Patient)
 			r, err = d.Watch(ctx)
 			done()
 		}
-		l.outcome(ctx, d, r, err, l.p.Now(), time.Now())
+		l.outcome(ctx, d, r, err, began, start)
+		l.mind(d, r)
 		l.tellRunning(d)
 	})
-	if l.p.Reports != nil && l.p.Reports.Pending() > 0 {
-		l.report = time.Now().Add(soon(l.p.Every, l.p.Random))
+}
+
+// mind plans to go on with a trial that was left open, as by a lock that somebody else
+// held. No gate has a say in that, and so it does not wait for the next check.
+func (l *Loop) mind(d Device, r engine.Result) {
+	l.trial = time.Time{}
+	if s, err := d.Status(); err != nil || !s.Trial.Open || r.Reboot {
+		l.left = 0
+		return
 	}
+	l.left++
+	l.trial = time.Now().Add(backoff(l.left, max(l.p.Every, firstBackoff), l.p.Random))
 }
 
 // firstCheck says when to check after the start: as planned, however often the
@@ -160,7 +190,7 @@ func (l *Loop) firstCheck() {
 			pause = every - s
 		}
 	default:
-		pause = max(pause, next(last, every, l.p.Device.ID).Sub(now))
+		pause = max(pause, until(now, last, every, l.p.Device.ID))
 	}
 	l.planCheck(pause, "as planned")
 }
@@ -174,15 +204,20 @@ func (l *Loop) planCheck(in time.Duration, why string) {
 // withDevice opens the device for some work.
 func (l *Loop) withDevice(ctx context.Context, doing string, t Tuning, work func(Device)) error {
 	l.doing(doing)
-	stop := func() {}
-	defer func() { stop() }()
+	var mu sync.Mutex // bytes are counted beside what the source tells
+	stop := l.p.Watchdog.Expect(l.p.Patient)
+	alive := func(next func()) {
+		mu.Lock()
+		defer mu.Unlock()
+		stop()
+		stop = next
+	}
+	defer func() { alive(func() {}) }()
 	events := func(e godwit.Event) {
 		// Each sign of life is good for the longest step that may follow.
-		stop()
-		stop = l.p.Watchdog.Expect(l.p.Patient)
+		alive(l.p.Watchdog.Expect(l.p.Patient))
 		l.event(e)
 	}
-	stop = l.p.Watchdog.Expect(l.p.Patient)
 	d, err := l.p.Open(t, events)
 	if err != nil {
 		l.failed("open", err)
@@ -214,6 +249,10 @@ func (l *Loop) facts(ctx context.Context) gate.Facts {
 // doing publishes what the loop does.
 func (l *Loop) doing(what string) {
 	l.live.Doing, l.live.Failures, l.live.Waiting = what, l.failures, l.waiting
+	// By a clock that may have been set meanwhile.
+	if at := l.p.Now().Add(time.Until(l.check)); !l.check.IsZero() && at.Sub(l.live.NextCheck).Abs() > time.Minute {
+		l.live.NextCheck = at
+	}
 	if l.p.Reports != nil {
 		l.live.Pending = l.p.Reports.Pending()
 	}

@@ -30,6 +30,13 @@ func next(now time.Time, every time.Duration, id string) time.Time {
 	return slot(now.Add(every/2), every, id)
 }
 
+// until is how long it is from now until the check after one at last, which was no
+// further away than every. It is never more than two and a half times that, also where a clock is so
+// wrong that its nanoseconds cannot be counted: from the year 2262 on.
+func until(now, last time.Time, every time.Duration, id string) time.Duration {
+	return max(0, min(next(last, every, id).Sub(now), every/2*5))
+}
+
 // firstBackoff is the pause after a first failure.
 const firstBackoff = time.Minute
 
