@@ -207,7 +207,9 @@ func (r *reporter) Add(rep report.Report) error {
 }
 
 func (r *reporter) Send(ctx context.Context) (int, time.Time, error) {
-	r.w.day.busy = true
+	if !r.w.off() {
+		r.w.day.busy = true
+	}
 	n, next, err := r.Reporter.Send(ctx)
 	r.w.readMail()
 	return n, next, err

@@ -73,8 +73,7 @@ type world struct {
 	stage   godwit.Stage
 	armed   godwit.Stage // the power goes soon after this begins
 	place   string       // where it went
-	reset   string
-	restart bool // the device was told to restart
+	restart bool         // the device was told to restart
 
 	mu          sync.Mutex
 	skew        time.Duration // of the device's clock against the truth
@@ -101,7 +100,6 @@ type world struct {
 	day       day
 	lines     tail
 	t         tally
-	seen      int // operations of the disk when it was looked at last
 	base      int // goroutines
 }
 
@@ -235,10 +233,10 @@ func (w *world) start() {
 	w.mu.Unlock()
 	fsys, boot, booted := w.fs, w.boot, w.booted
 	fsys.OnOp(func(op crashfs.Op) {
+		w.mu.Lock()
 		if op.Changes() {
 			w.day.writes++
 		}
-		w.mu.Lock()
 		due := w.stop >= 0 && op.N+1 >= w.stop
 		w.mu.Unlock()
 		if due {
@@ -285,6 +283,7 @@ func (w *world) serve(end time.Time) (why string) {
 	for why == "" {
 		synctest.Wait() // so that the same happens again with the same seed
 		tick := time.NewTimer(time.Second + time.Duration(w.chance.Int64N(int64(10*time.Minute))))
+		w.off() // its lock tells the race detector that the agent's turn comes after this one
 		select {
 		case <-w.cutting:
 		case <-tick.C:
