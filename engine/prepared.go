@@ -29,14 +29,20 @@ const maxPrepared = 128 << 10
 // A recorder is a source that remembers what it said.
 type recorder struct {
 	Source
-	said *Prepared // nil once there was more than one release
+	said *Prepared // nil before it said anything
 }
 
 func (r *recorder) Tip(ctx context.Context) (godwit.Tip, error) {
 	t, err := r.Source.Tip(ctx)
+	if err != nil {
+		return t, err
+	}
 	r.said = &Prepared{tip: t, named: map[string]godwit.Tip{}}
-	return t, err
+	return t, nil
 }
+
+// movedOn reports whether the source names something else now than what p is.
+func (r *recorder) movedOn(p *Prepared) bool { return r.said != nil && r.said.tip != p.tip }
 
 func (r *recorder) Channel(ctx context.Context, tip godwit.Tip) (godwit.Statement, error) {
 	c, ok := r.Source.(Channels)

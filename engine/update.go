@@ -126,7 +126,8 @@ type UpdateOptions struct {
 	// fetched stays for the next one. A dry run does not ask.
 	Permit func(stage godwit.Stage, to store.Version, p *plan.Plan) error
 	// Prepared is what an Update before this one left, whose switch Permit held. It is
-	// switched to where the source cannot be reached now.
+	// switched to where the source cannot be reached now; not where it was, and names
+	// something else by now.
 	Prepared *Prepared
 }
 
@@ -174,12 +175,13 @@ func (e *Engine) Update(ctx context.Context, opt UpdateOptions) (Result, error) 
 			return Result{}, err
 		}
 	}
-	r, stage, err := e.install(ctx, opt)
-	if opt.Prepared != nil && !reached(err) && !opt.DryRun {
+	said := &recorder{Source: e.Source}
+	r, stage, err := e.install(ctx, opt, said)
+	if opt.Prepared != nil && !reached(err) && !opt.DryRun && !said.movedOn(opt.Prepared) {
 		e.Events.Say(godwit.StageCheck, godwit.Info, "the source cannot be reached, and "+opt.Prepared.release.Version+" is here already")
 		online := e.Source
 		e.Source = replay{opt.Prepared, e.Store}
-		r, stage, err = e.install(ctx, opt)
+		r, stage, err = e.install(ctx, opt, &recorder{Source: e.Source})
 		e.Source = online
 	}
 	if code := godwit.CodeOf(err); code.Refusal() && code != godwit.CodeRejected {
@@ -227,14 +229,14 @@ func vouched(policy string, err error) error {
 	return err
 }
 
-// install does everything up to and including the switch.
-func (e *Engine) install(ctx context.Context, opt UpdateOptions) (r Result, stage godwit.Stage, err error) {
+// install does everything up to and including the switch. said notes what the source
+// says where somebody may hold the switch.
+func (e *Engine) install(ctx context.Context, opt UpdateOptions, said *recorder) (r Result, stage godwit.Stage, err error) {
 	s := e.Store
 	running := s.Record().Running
 	r.From, r.To = running, running
 
-	said := &recorder{Source: e.Source}
-	if opt.Permit != nil {
+	if opt.Permit != nil || opt.Prepared != nil {
 		e.Source = said
 		defer func() { e.Source = said.Source }()
 	}
