@@ -79,6 +79,9 @@ func (c *command) runAgent(ctx context.Context, cfg *config.Config, log *agent.L
 			return nil, err
 		case <-hup:
 			next, err := c.loadConfig()
+			if err == nil {
+				_, err = agent.New(next, c.agentOptions(next, log))
+			}
 			if err != nil {
 				log.Fail(agent.Error, "the configuration that was read again; the one before goes on", err)
 				a.Wake(agent.Ask{})

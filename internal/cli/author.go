@@ -12,6 +12,7 @@ import (
 
 	"github.com/godwit-ota/godwit/author"
 	"github.com/godwit-ota/godwit/internal/jsontext"
+	"github.com/godwit-ota/godwit/internal/status"
 )
 
 const keyUsage = "`FILE`; the SSH key to sign with: a private key, or a public one that an agent has the other half of (default: what git signs with if gpg.format is ssh, else GODWIT_KEY)"
@@ -123,7 +124,7 @@ func (c *command) tagVerb() verb {
 			p := c.printer()
 			p.Emit(jsontext.Fields{{Name: "type", Value: "tag"}, {Name: "name", Value: t.Name}, {Name: "tag", Value: t.ID}, {Name: "commit", Value: t.Commit},
 				{Name: "product", Value: t.Product}, {Name: "keys", Value: t.Keys}, {Name: "time", Value: stamp(t.Time)}, {Name: "pushed", Value: t.Pushed}}.With("not_after", t.Get("Not-After")))
-			p.Printf("signed %s of %s, with %s\n", named(t.Name, t.Commit), t.Product, strings.Join(t.Keys, " and "))
+			p.Printf("signed %s of %s, with %s\n", status.Named(t.Name, t.Commit), t.Product, strings.Join(t.Keys, " and "))
 			if t.Before != "" && t.Before != t.Product {
 				p.Warn("the newest release before it was of " + t.Before + ": devices of that product refuse this one")
 			}

@@ -10,6 +10,7 @@ import (
 	"github.com/godwit-ota/godwit/engine"
 	"github.com/godwit-ota/godwit/internal/device"
 	"github.com/godwit-ota/godwit/internal/jsontext"
+	"github.com/godwit-ota/godwit/internal/status"
 	"github.com/godwit-ota/godwit/internal/term"
 	"github.com/godwit-ota/godwit/plan"
 	"github.com/godwit-ota/godwit/store"
@@ -47,39 +48,10 @@ func (c *command) withEngine(fn func(*engine.Engine) error) error {
 
 // versionFields is a version as JSON: nil for none.
 func versionFields(v store.Version) *object {
-	if v.IsZero() {
-		return nil
+	if f := status.VersionFields(v); f != nil {
+		return (*object)(&f)
 	}
-	o := &object{}
-	o.text("commit", v.ID)
-	o.some("ref", v.Ref)
-	o.some("name", v.Name)
-	o.some("tag", v.Tag)
-	o.some("time", stamp(v.Time))
-	o.some("since", stamp(v.At))
-	o.some("policy", v.Policy)
-	if v.Signers != "" {
-		o.add("signers", strings.Split(v.Signers, ", "))
-	}
-	return o
-}
-
-// title names a version for people.
-func title(v store.Version) string {
-	switch {
-	case v.IsZero():
-		return "nothing"
-	case v.ID == store.BeforeGodwit:
-		return "the files from before Godwit"
-	}
-	return named(v.Name, v.ID)
-}
-
-func named(name, commit string) string {
-	if name == "" || strings.HasPrefix(commit, name) {
-		return short(commit)
-	}
-	return name + " (" + short(commit) + ")"
+	return nil
 }
 
 func short(commit string) string { return commit[:min(10, len(commit))] }
@@ -106,7 +78,7 @@ func (c *command) checkVerb() verb {
 				if err != nil {
 					return err
 				}
-				p, name := c.printer(), named(refName(r.Tip.Ref), r.Tip.Commit)
+				p, name := c.printer(), status.Named(refName(r.Tip.Ref), r.Tip.Commit)
 				if r.Tip.Ref == "" && r.Tip.Commit == r.Running.ID {
 					r.Tip.Ref = r.Running.Ref // a channel that leads to it has told of its commit alone
 				}
@@ -123,7 +95,7 @@ func (c *command) checkVerb() verb {
 				switch {
 				case r.Available:
 					c.exit = term.ExitAvailable
-					p.Printf("%s is available, and %s runs: %s\n", name, title(r.Running), r.Reason)
+					p.Printf("%s is available, and %s runs: %s\n", name, status.Title(r.Running), r.Reason)
 				case r.Rejected:
 					c.exit = 4
 					p.Printf("%s is available, but %s\n", name, r.Reason)
@@ -131,7 +103,7 @@ func (c *command) checkVerb() verb {
 					c.exit = term.ExitCode(r.Wait)
 					p.Printf("the channel %s leads to %s: %s\n", r.Channel.Channel, r.Channel.Release, r.Reason)
 				default:
-					p.Printf("up to date: %s runs\n", title(r.Running))
+					p.Printf("up to date: %s runs\n", status.Title(r.Running))
 				}
 				return nil
 			})
@@ -177,7 +149,7 @@ func (c *command) result(cmd string, r engine.Result, err error) error {
 		return err
 	}
 	p.Emit(resultFields(cmd, r))
-	to := title(r.To)
+	to := status.Title(r.To)
 	switch r.Outcome {
 	case engine.UpToDate:
 		p.Printf("up to date: %s runs\n", to)
@@ -185,14 +157,14 @@ func (c *command) result(cmd string, r engine.Result, err error) error {
 		if r.From.IsZero() || r.From.ID == store.BeforeGodwit {
 			p.Printf("installed %s%s\n", to, traffic(r))
 		} else {
-			p.Printf("updated to %s from %s%s\n", to, title(r.From), traffic(r))
+			p.Printf("updated to %s from %s%s\n", to, status.Title(r.From), traffic(r))
 		}
 	case engine.OnTrial:
 		p.Printf("%s runs, on trial%s\n", to, because(r.Reason))
 	case engine.Confirmed:
 		p.Printf("confirmed: %s\n", to)
 	case engine.RolledBack:
-		p.Printf("rolled back to %s from %s\n", to, title(r.From))
+		p.Printf("rolled back to %s from %s\n", to, status.Title(r.From))
 	case engine.Recovered:
 		p.Printf("recovered: %s runs%s\n", to, because(r.Reason))
 	case engine.Nothing:
@@ -258,7 +230,7 @@ func (c *command) updateVerb() verb {
 			return c.withDevice(func(d *device.Device) error {
 				r, err := d.Update(ctx, opt)
 				if err == nil && opt.DryRun && r.Plan != nil {
-					if err := c.printer().Plan(r.Plan, title(r.From), title(r.To)); err != nil {
+					if err := c.printer().Plan(r.Plan, status.Title(r.From), status.Title(r.To)); err != nil {
 						return err
 					}
 				}
@@ -364,9 +336,9 @@ func (c *command) verifyVerb() verb {
 				case v.Version.ID == store.BeforeGodwit:
 					p.Printf("the files from before Godwit run, and there is no release to hold them against\n")
 				case v.Repaired > 0:
-					p.Printf("repaired %s; all %s are as %s has them\n", files(v.Repaired), files(v.Files), title(v.Version))
+					p.Printf("repaired %s; all %s are as %s has them\n", files(v.Repaired), files(v.Files), status.Title(v.Version))
 				default:
-					p.Printf("good: %s, as %s has them\n", files(v.Files), title(v.Version))
+					p.Printf("good: %s, as %s has them\n", files(v.Files), status.Title(v.Version))
 				}
 				return nil
 			})

@@ -18,6 +18,7 @@ import (
 	"github.com/godwit-ota/godwit/config"
 	"github.com/godwit-ota/godwit/internal/device"
 	"github.com/godwit-ota/godwit/internal/jsontext"
+	"github.com/godwit-ota/godwit/internal/status"
 	"github.com/godwit-ota/godwit/internal/term"
 )
 
@@ -141,7 +142,7 @@ func (c *command) init(ctx context.Context, f initFlags) error {
 		if err != nil {
 			return err
 		}
-		p.Printf("the repository answers: %s\n", named(refName(tip.Ref), tip.Commit))
+		p.Printf("the repository answers: %s\n", status.Named(refName(tip.Ref), tip.Commit))
 	}
 	mode := fs.FileMode(0o644)
 	for _, secret := range []string{"source.token", "source.password", "source.bearer", "trust.key"} {

@@ -19,6 +19,7 @@ import (
 	"github.com/godwit-ota/godwit/gate"
 	"github.com/godwit-ota/godwit/internal/device"
 	"github.com/godwit-ota/godwit/internal/jsontext"
+	"github.com/godwit-ota/godwit/internal/status"
 	"github.com/godwit-ota/godwit/source/dir"
 	"github.com/godwit-ota/godwit/source/web"
 	"github.com/godwit-ota/godwit/source/web/mirror"
@@ -105,7 +106,7 @@ func (c *command) step(check, text string, err error) error {
 func (c *command) accepted(v godwit.Verified) {
 	c.printer().Emit(jsontext.Fields{{Name: "type", Value: "verdict"}, {Name: "release", Value: v.Version}, {Name: "commit", Value: v.Commit},
 		{Name: "policy", Value: v.Policy}, {Name: "signers", Value: v.Signers}})
-	c.printer().Printf("a device takes %s, unless it has a newer one\n", named(v.Version, v.Commit))
+	c.printer().Printf("a device takes %s, unless it has a newer one\n", status.Named(v.Version, v.Commit))
 }
 
 // ordered says the verdict on a channel, whoever the device is.
@@ -117,7 +118,7 @@ func (c *command) ordered(o godwit.Orders) error {
 	p := c.printer()
 	p.Emit(jsontext.Fields{{Name: "type", Value: "verdict"}, {Name: "channel", Value: o.Channel}, {Name: "sequence", Value: int64(o.Sequence)},
 		{Name: "release", Value: o.Release}, {Name: "commit", Value: o.Commit}}.With("halt", o.Halt))
-	p.Printf("a device follows the channel %s to %s\n", o.Channel, named(o.Release, o.Commit))
+	p.Printf("a device follows the channel %s to %s\n", o.Channel, status.Named(o.Release, o.Commit))
 	if o.Halt != "" {
 		p.Printf("but not now: it was halted: %s\n", o.Halt)
 	}

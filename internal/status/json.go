@@ -163,7 +163,14 @@ func (s *Status) further(o *object) {
 	o.list("hardware", hardware)
 }
 
-// version is a version, nil for none.
+// VersionFields is a version as JSON: nil for none.
+func VersionFields(v store.Version) jsontext.Fields {
+	if o := version(v); o != nil {
+		return jsontext.Fields(*o)
+	}
+	return nil
+}
+
 func version(v store.Version) *object {
 	if v.IsZero() {
 		return nil

@@ -260,10 +260,11 @@ func Title(v store.Version) string {
 	case v.ID == store.BeforeGodwit:
 		return "the files from before Godwit"
 	}
-	return named(v.Name, v.ID)
+	return Named(v.Name, v.ID)
 }
 
-func named(name, commit string) string {
+// Named is a name with the id that it stands for.
+func Named(name, commit string) string {
 	short := commit[:min(10, len(commit))]
 	if name == "" || len(name) <= len(commit) && commit[:len(name)] == name {
 		return short

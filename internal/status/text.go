@@ -78,7 +78,7 @@ func (s *Status) rows(now time.Time, verbose bool) rows {
 	s.device(&r, now, verbose)
 	head := "rejected"
 	for _, v := range s.Rejected {
-		r.add(head, named(v.Name, v.ID), ", ", when(v.At, now), ": ", v.Reason)
+		r.add(head, Named(v.Name, v.ID), ", ", when(v.At, now), ": ", v.Reason)
 		head = ""
 	}
 	if verbose {
