@@ -135,6 +135,18 @@ func Running(root, state string) bool {
 	return false
 }
 
+// lock takes the agent's lock. Running holds it for a moment now and then.
+func lock(ctx context.Context, fsys vfs.FS, name string) (unlock func(), err error) {
+	for range 20 {
+		unlock, err = fsys.Lock(name)
+		if !errors.Is(err, vfs.ErrLocked) || ctx.Err() != nil {
+			return unlock, err
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	return unlock, err
+}
+
 // Run looks after the device until ctx ends, which is no error.
 func (a *Agent) Run(ctx context.Context) error {
 	cfg, log := a.cfg, a.opt.Log
@@ -146,7 +158,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		return err
 	}
 	defer fsys.Close()
-	unlock, err := fsys.Lock(path.Join(cfg.Tree.State, LockFile))
+	unlock, err := lock(ctx, fsys, path.Join(cfg.Tree.State, LockFile))
 	if errors.Is(err, vfs.ErrLocked) {
 		return ErrRunning
 	}
@@ -181,7 +193,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	reports, err := a.reports(queue)
 	if err != nil {
-		return err
+		log.Fail(Error, "report", err) // a device that nobody hears of is updated all the same
 	}
 	rule, err := rules(cfg)
 	if err != nil {
@@ -373,11 +385,12 @@ func (a *Agent) reports(queue vfs.FS) (Reporter, error) {
 }
 
 // patience is the longest that a step takes without showing progress: a request
-// with all its tries, a hook, a restart, or the trial of a version.
+// with all its tries, the trial of a version, or the way back from one with its hooks and the
+// restart between them, of which nothing is told before it is over.
 func patience(cfg *config.Config) time.Duration {
 	s := cfg.Source
 	request := time.Duration(max(s.Retries, 8)) * (s.Timeout + s.ConnectTimeout + max(s.MaxBackoff, s.Backoff))
-	return max(request, cfg.Hooks.Timeout, cfg.Restart.Timeout, cfg.Confirm.Within) + time.Minute
+	return max(request, 2*cfg.Hooks.Timeout+cfg.Restart.Timeout, cfg.Confirm.Within) + time.Minute
 }
 
 // frugal sets how much memory the agent tries to stay below: what was configured,
