@@ -28,12 +28,31 @@ func readChanges(ctx context.Context, fd int, c chan<- struct{}) {
 			default:
 			}
 		}
+		if ended(b[:n]) {
+			return
+		}
 	}
 }
 
-// mentions reports whether one of the events is about a file called name.
+// ended reports whether one of the events says that the folder is gone: nothing more comes
+// of it then, also where another one has its name by now.
+func ended(events []byte) bool {
+	for len(events) >= unix.SizeofInotifyEvent {
+		mask, n := binary.NativeEndian.Uint32(events[4:8]), int(binary.NativeEndian.Uint32(events[12:16]))
+		if mask&(unix.IN_IGNORED|unix.IN_MOVE_SELF|unix.IN_UNMOUNT) != 0 {
+			return true
+		}
+		events = events[min(unix.SizeofInotifyEvent+n, len(events)):]
+	}
+	return false
+}
+
+// mentions reports whether one of the events is about a file called name, or was lost.
 func mentions(events []byte, name string) bool {
 	for len(events) >= unix.SizeofInotifyEvent {
+		if binary.NativeEndian.Uint32(events[4:8])&unix.IN_Q_OVERFLOW != 0 {
+			return true
+		}
 		n := int(binary.NativeEndian.Uint32(events[12:16]))
 		if n > len(events)-unix.SizeofInotifyEvent {
 			return true

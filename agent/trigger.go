@@ -95,8 +95,8 @@ func watchTrigger(ctx context.Context, l *Loop, fsys vfs.FS, state, dir string) 
 			l.Wake(a)
 		}
 	}
-	look()
 	changes := changesIn(ctx, dir)
+	look() // from now on nothing is missed
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
@@ -106,6 +106,7 @@ func watchTrigger(ctx context.Context, l *Loop, fsys vfs.FS, state, dir string) 
 		case _, ok := <-changes:
 			if !ok {
 				changes = nil
+				tick.Reset(lookEvery)
 				continue
 			}
 			look()
@@ -119,8 +120,8 @@ func watchTrigger(ctx context.Context, l *Loop, fsys vfs.FS, state, dir string) 
 	}
 }
 
-// changesIn tells when files appear in a folder: inotify(7). The channel is closed
-// where that cannot be had.
+// changesIn tells when files appear in a folder, whole: inotify(7). What was only made
+// will be closed by who writes it. The channel is closed where that cannot be had any more.
 func changesIn(ctx context.Context, dir string) <-chan struct{} {
 	c := make(chan struct{}, 1)
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
@@ -128,7 +129,7 @@ func changesIn(ctx context.Context, dir string) <-chan struct{} {
 		close(c)
 		return c
 	}
-	if _, err := unix.InotifyAddWatch(fd, dir, unix.IN_CREATE|unix.IN_MOVED_TO|unix.IN_CLOSE_WRITE); err != nil {
+	if _, err := unix.InotifyAddWatch(fd, dir, unix.IN_MOVED_TO|unix.IN_CLOSE_WRITE|unix.IN_MOVE_SELF); err != nil {
 		unix.Close(fd)
 		close(c)
 		return c

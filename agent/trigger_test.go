@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"encoding/binary"
 	"os"
 	"path/filepath"
 	"slices"
@@ -66,6 +67,50 @@ func TestTrigger(t *testing.T) {
 	}
 	cancel()
 	<-ended
+}
+
+// A trigger is not taken while somebody writes it, and a folder that another one takes the
+// place of is seen to be gone.
+func TestChanges(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	changes := changesIn(ctx, dir)
+	f, err := os.Create(filepath.Join(dir, Trigger))
+	if err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-changes:
+		t.Error("a file that is not whole")
+	case <-time.After(50 * time.Millisecond):
+	}
+	f.WriteString("override battery\n")
+	f.Close()
+	more := func(want bool) {
+		t.Helper()
+		select {
+		case _, ok := <-changes:
+			if ok != want {
+				t.Errorf("%v, want %v", ok, want)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatal("nothing is told")
+		}
+	}
+	more(true)
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	more(false)
+	overflow := make([]byte, 16)
+	binary.NativeEndian.PutUint32(overflow[4:], 0x4000) // IN_Q_OVERFLOW
+	if !mentions(overflow, Trigger) {
+		t.Error("events that were lost are none")
+	}
 }
 
 func TestParseTrigger(t *testing.T) {
