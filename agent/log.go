@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/godwit-ota/godwit"
 	"github.com/godwit-ota/godwit/internal/jsontext"
@@ -183,10 +184,18 @@ func (l *Log) write(level Level, now time.Time, text string, fields []string) {
 	io.WriteString(l.W, b.String())
 }
 
-// oneLine keeps what was said elsewhere from making lines of its own.
+// longest is how many bytes of a text are written: the journal makes two lines of one that
+// is very long, and the second would have a level of its own choice.
+const longest = 4 << 10
+
+// oneLine keeps what was said elsewhere from making lines of its own, and from telling
+// terminals what to do.
 func oneLine(s string) string {
+	if len(s) > longest {
+		s = s[:longest]
+	}
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
+		if unicode.IsControl(r) || r == 0x2028 || r == 0x2029 {
 			return ' '
 		}
 		return r

@@ -170,6 +170,11 @@ func TestLog(t *testing.T) {
 		t.Error(s)
 	}
 	b.Reset()
+	l.Say(Error, "a\u009b31mb\u2028c", "k", strings.Repeat("x", 100<<10))
+	if s := b.String(); len(s) > 5<<10 || !strings.HasPrefix(s, "<3>a 31mb c k=x") {
+		t.Errorf("%d bytes: %.40q", len(s), s)
+	}
+	b.Reset()
 	l.JSON = true
 	l.Fail(Warning, "x", godwit.Fail(godwit.CodeNetwork, nil, "no \"route\"", "wait"))
 	if want := `{"type":"log","at":"2026-12-01T02:17:40Z","level":"warning","text":"no \"route\"","what":"x","code":"network","hint":"wait"}` + "\n"; b.String() != want {
