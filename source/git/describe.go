@@ -22,7 +22,11 @@ func wrongFormat(said string) error {
 func (s *Source) bring(ctx context.Context, v godwit.Verified, commit object.ID) (godwit.Described, error) {
 	// Trees that an exchange brought before it was cut are kept, so what comes
 	// next may be little.
+	spools := len(s.cache.spools)
 	err := s.exchange(ctx, v.Tip, commit, s.bases)
+	if s.goOn(ctx, err, len(s.cache.spools) > spools) {
+		err = s.exchange(ctx, v.Tip, commit, s.bases)
+	}
 	d := godwit.Described{}
 	if err == nil {
 		d, err = s.describe(v, commit)

@@ -22,6 +22,9 @@ import (
 // It tries what costs least first: packs that are here already; the changes
 // against an installed release; everything but what is here; and single
 // contents by their ids.
+//
+// Where the connection breaks it goes on, as long as each exchange brings some
+// contents.
 func (s *Source) Fetch(ctx context.Context, rel godwit.Described, want godwit.Listing, into godwit.Objects) error {
 	commit, err := object.ParseID(rel.Commit)
 	if err != nil {
@@ -40,12 +43,25 @@ func (s *Source) Fetch(ctx context.Context, rel godwit.Described, want godwit.Li
 		if err := s.absorbSmall(want, into); err != nil {
 			return err
 		}
-		if err := s.fetchGit(ctx, rel, commit, want, into); err != nil {
+	}
+	before, err := s.count(want, into)
+	if err != nil {
+		return err
+	}
+	for {
+		if err = s.fetchGit(ctx, rel, commit, want, into); err == nil {
+			break
+		}
+		left, e := s.count(want, into)
+		if e != nil || !s.goOn(ctx, err, left < before) {
 			return err
 		}
+		before = left
+	}
+	if s.cfg.LFS {
 		return s.fetchLFS(ctx, want, into)
 	}
-	return s.fetchGit(ctx, rel, commit, want, into)
+	return nil
 }
 
 // fetchGit brings what the repository itself holds.

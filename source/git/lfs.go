@@ -211,9 +211,15 @@ func (s *Source) download(ctx context.Context, client *lfs.Client, p lfs.Pointer
 	if err != nil {
 		return vfs.StateError(err)
 	}
-	err = client.Download(ctx, p, f, func(done int64) {
-		s.cfg.Events.Emit(godwit.Event{Stage: godwit.StageFetch, Level: godwit.Progress, Done: done, Total: p.Size, Unit: "B"})
-	})
+	came, err := f.Size()
+	for further := err == nil; further; {
+		err = client.Download(ctx, p, f, func(done int64) {
+			s.cfg.Events.Emit(godwit.Event{Stage: godwit.StageFetch, Level: godwit.Progress, Done: done, Total: p.Size, Unit: "B"})
+		})
+		size, e := f.Size()
+		further = s.goOn(ctx, err, e == nil && size > came)
+		came = size
+	}
 	if err == nil {
 		err = keep(into, io.NewSectionReader(f, 0, p.Size), p.Size, p.Digest())
 	}

@@ -205,3 +205,50 @@ func TestLFSCut(t *testing.T) {
 	}
 	w.checkLFS(l, map[string][]byte{"model.bin": content})
 }
+
+// TestLFSGoesOn: a server that falls silent again and again is asked for the rest in
+// the same run.
+func TestLFSGoesOn(t *testing.T) {
+	l := &lfsServer{objects: make(map[string][]byte)}
+	content := make([]byte, 40_000)
+	rand.New(rand.NewSource(1)).Read(content)
+	done := make(chan bool)
+	w := newWorld(t, worldOptions{host: githost.Config{Wrap: nethttp.Wrap(func(next http.Handler) http.Handler {
+		next = l.wrap(next)
+		return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			if !strings.HasPrefix(r.URL.Path, "/lfs-object/") {
+				next.ServeHTTP(rw, r)
+				return
+			}
+			from := 0
+			fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-", &from)
+			if from > 0 {
+				l.ranges++
+				rw.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, len(content)-1, len(content)))
+			}
+			rw.Header().Set("Content-Length", fmt.Sprint(len(content)-from))
+			if from > 0 {
+				rw.WriteHeader(http.StatusPartialContent)
+			}
+			n := min(15_000, len(content)-from)
+			rw.Write(content[from : from+n])
+			rw.(http.Flusher).Flush()
+			if from+n < len(content) {
+				<-done
+			}
+		})
+	})}})
+	t.Cleanup(func() { close(done) })
+	w.cfg.LFS = true
+	w.cfg.Remote.Attempts, w.cfg.Remote.Backoff, w.cfg.Remote.IdleTimeout = 2, time.Millisecond, 500*time.Millisecond
+	tree := bigTree(3, 1)
+	tree["model.bin"] = l.pointer(content)
+	w.commit(tree)
+	if _, err := w.tryUpdate(); err != nil {
+		t.Fatal(err)
+	}
+	w.checkLFS(l, map[string][]byte{"model.bin": content})
+	if l.ranges != 2 {
+		t.Errorf("%d ranges were asked for", l.ranges)
+	}
+}

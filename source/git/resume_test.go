@@ -3,10 +3,12 @@ package git
 import (
 	"context"
 	"fmt"
+	"math/rand"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/godwit-ota/godwit"
 	"github.com/godwit-ota/godwit/internal/githost"
@@ -58,6 +60,38 @@ func TestResume(t *testing.T) {
 					t.Errorf("%d bytes at once, %d with %d cuts", whole, resumed, cuts)
 				}
 			})
+		}
+	}
+}
+
+// TestGoesOnAfterCuts: a device that tries requests more than once needs one run for
+// all cuts, as long as each exchange brings something.
+func TestGoesOnAfterCuts(t *testing.T) {
+	for _, install := range []bool{true, false} {
+		limit := int64(-1)
+		w := newWorld(t, worldOptions{host: githost.Config{Wrap: nethttp.Wrap(cutAfter(&limit))}})
+		w.cfg.Remote.Attempts, w.cfg.Remote.Backoff = 2, time.Millisecond
+		if !install {
+			w.commit(bigTree(30, 1))
+			w.update()
+		}
+		w.commit(bigTree(400, 2))
+		limit = 90_000
+		w.update()
+		// A content that is larger than what gets through is asked for no more often
+		// than before.
+		limit = -1
+		noise := make([]byte, 200_000)
+		rand.New(rand.NewSource(1)).Read(noise)
+		w.commit(map[string]githost.Change{"noise": {Content: noise}})
+		limit = 90_000
+		_, requests := w.traffic(func() {
+			if _, err := w.tryUpdate(); godwit.CodeOf(err) != godwit.CodeNetwork {
+				t.Errorf("%v (%s)", err, godwit.CodeOf(err))
+			}
+		})
+		if requests > 4 {
+			t.Errorf("%d requests", requests)
 		}
 	}
 }
