@@ -5,13 +5,16 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/godwit-ota/godwit"
 	"github.com/godwit-ota/godwit/internal/githost"
+	"github.com/godwit-ota/godwit/internal/githost/nethttp"
 	"github.com/godwit-ota/godwit/vfs"
 )
 
@@ -400,5 +403,31 @@ func TestWhatIsNotThere(t *testing.T) {
 			w.commit(map[string]githost.Change{"dir2/sub2/file2": githost.Text("five\n")})
 			w.update()
 		})
+	}
+}
+
+// TestOneConnection: all requests of a signed update go over one connection. On a
+// slow link each more costs as much as a small update.
+func TestOneConnection(t *testing.T) {
+	var mu sync.Mutex
+	from := map[string]bool{}
+	w := newWorld(t, worldOptions{host: githost.Config{Wrap: nethttp.Wrap(func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			mu.Lock()
+			from[r.RemoteAddr] = true
+			mu.Unlock()
+			next.ServeHTTP(rw, r)
+		})
+	})}})
+	w.cfg.Branch, w.cfg.Channel, w.cfg.Signed = "", "stable", true
+	for i, v := range []string{"v1.0.0", "v1.1.0"} {
+		commit := w.commit(bigTree(10, int64(i)))
+		if _, err := w.repo.Tag(v, commit, v); err != nil {
+			t.Fatal(err)
+		}
+		clear(from)
+		if _, requests := w.traffic(func() { w.update() }); requests < 3 || len(from) != 1 {
+			t.Errorf("%s: %d requests over %d connections", v, requests, len(from))
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 
 	"github.com/godwit-ota/godwit"
@@ -92,6 +93,10 @@ func (s *Source) bringTag(ctx context.Context, tip godwit.Tip, id object.ID) ([]
 	sink := &tagSink{want: id}
 	_, err = object.NewUnpacker(id.Format(), s.cfg.Limits.Limits).Unpack(pack, sink)
 	if sink.body != nil {
+		if req.Filter != "" {
+			// The end of the pack, so that the connection can be used again.
+			io.CopyN(io.Discard, pack, 4<<10)
+		}
 		return sink.body, nil
 	}
 	if err == nil {

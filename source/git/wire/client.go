@@ -185,6 +185,12 @@ func (c *Client) discover(ctx context.Context, fn func(Ref) error) (seen int, er
 		return 0, err
 	}
 	a, err := readAdvertisement(newPktReader(stream), smart, fn)
+	h, isHTTP := c.t.(*httpTransport)
+	if isHTTP && err == nil {
+		// The end of the answer, so that the connection can be used again.
+		var rest [64]byte
+		stream.Read(rest[:])
+	}
 	if e := stream.Close(); err == nil {
 		err = e
 	}
@@ -192,7 +198,7 @@ func (c *Client) discover(ctx context.Context, fn func(Ref) error) (seen int, er
 		return a.seen, err
 	}
 	c.caps, c.known = a.caps, true
-	if h, ok := c.t.(*httpTransport); ok {
+	if isHTTP {
 		h.remember(&c.caps)
 	}
 	return a.seen, nil
