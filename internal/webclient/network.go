@@ -48,6 +48,7 @@ func (n Network) Transport(count *Traffic) (*http1.Transport, error) {
 			return nil, err
 		}
 	}
+	slow := &window{}
 	return &http1.Transport{
 		Proxy: proxy,
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -56,7 +57,9 @@ func (n Network) Transport(count *Traffic) (*http1.Transport, error) {
 			if err != nil {
 				return nil, err
 			}
-			return &patientConn{c, Patience{Idle: n.IdleTimeout, MinRate: n.MinRate}}, nil
+			p := &patientConn{c, Patience{Idle: n.IdleTimeout, MinRate: n.MinRate}, gauge{w: slow}}
+			p.gauge.apply(c)
+			return p, nil
 		},
 		Wrap:                func(c net.Conn) net.Conn { return &countedConn{c, count} },
 		TLSClientConfig:     secure,
@@ -173,6 +176,7 @@ func Silence(host string, idle time.Duration) error { return TimedOut(host, errI
 type patientConn struct {
 	net.Conn
 	Patience
+	gauge gauge
 }
 
 // errIdle and errTrickle replace the deadline errors of the operating system.
@@ -205,7 +209,9 @@ func (c *patientConn) Read(b []byte) (int, error) {
 		}
 		return n, err
 	}
-	return n, c.Note(time.Since(began), n)
+	now := time.Now()
+	c.gauge.note(c.Conn, n, now)
+	return n, c.Note(now.Sub(began), n)
 }
 
 // Write also gives a Read that already waits its full time again: on a
