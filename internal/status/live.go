@@ -3,9 +3,12 @@ package status
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/godwit-ota/godwit"
@@ -66,16 +69,48 @@ func LiveFile(folder, root string) string {
 // maxLive bounds what is read, in bytes.
 const maxLive = 64 << 10
 
-// Write puts l into a file, whole or not at all.
+// Write puts l into a file, whole or not at all. Its folder may be one that anybody can
+// make, in /tmp: nothing is written to one of somebody else's, nor where a link leads.
 func (l Live) Write(file string) error {
-	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+	dir := filepath.Dir(file)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	if err := own(dir); err != nil {
 		return err
 	}
 	tmp := file + ".new"
-	if err := os.WriteFile(tmp, append(jsontext.Append(nil, l.fields()), '\n'), 0o644); err != nil {
+	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(append(jsontext.Append(nil, l.fields()), '\n'))
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err != nil {
 		return err
 	}
 	return os.Rename(tmp, file)
+}
+
+// own tells whether a folder in one that all may write to belongs to this user.
+func own(dir string) error {
+	above, err := os.Stat(filepath.Dir(dir))
+	if err != nil || above.Mode()&0o002 == 0 {
+		return err
+	}
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return err
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); !ok || !info.IsDir() || int(st.Uid) != os.Geteuid() {
+		return &os.PathError{Op: "write to", Path: dir, Err: errors.New("it belongs to somebody else")}
+	}
+	return nil
 }
 
 func at(t time.Time) string {
