@@ -85,7 +85,9 @@ func (l *Loop) attempt(ctx context.Context, ask Ask, now bool) {
 	}
 	openErr := l.withDevice(ctx, "checking", tuning, func(d Device) {
 		result, err = d.Update(ctx, engine.UpdateOptions{Force: ask.Force, Permit: permit, Prepared: l.prepared})
-		l.prepared = result.Prepared
+		if code := godwit.CodeOf(err); code != godwit.CodeBusy && code != godwit.CodeRetryAfter {
+			l.prepared = result.Prepared
+		}
 		l.outcome(ctx, d, result, err, began, start)
 		l.mind(d, result)
 		l.tellRunning(d)
@@ -241,7 +243,7 @@ const keepTold = 4
 
 // told reports whether a report is one of those that were queued last.
 func (l *Loop) told(id string) bool {
-	return slices.Contains(strings.Fields(l.p.Reported.Get()), id)
+	return id == l.unwritten || slices.Contains(strings.Fields(l.p.Reported.Get()), id)
 }
 
 // tell queues a report, unless it is one of those that were queued last.
@@ -262,7 +264,11 @@ func (l *Loop) tell(r report.Report, key string) {
 		}
 	}
 	told := append(strings.Fields(l.p.Reported.Get()), r.ID)
-	l.warn("report", l.p.Reported.Set(strings.Join(told[max(0, len(told)-keepTold):], " ")))
+	l.unwritten = ""
+	if err := l.p.Reported.Set(strings.Join(told[max(0, len(told)-keepTold):], " ")); err != nil {
+		l.unwritten = r.ID // else it would be queued with each check
+		l.warn("report", err)
+	}
 	l.report = time.Now()
 }
 
@@ -274,7 +280,11 @@ func (l *Loop) send(ctx context.Context) {
 	done()
 	l.report = time.Time{}
 	if !at.IsZero() {
-		l.report = time.Now().Add(max(time.Second, at.Sub(l.p.Now())))
+		least := time.Second
+		if err != nil {
+			least = 10 * time.Second // also where it came and that could not be noted
+		}
+		l.report = time.Now().Add(max(least, at.Sub(l.p.Now())))
 	}
 	if err != nil && ctx.Err() == nil {
 		l.p.Log.Fail(Warning, "report", err)

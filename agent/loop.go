@@ -19,16 +19,17 @@ type Loop struct {
 	live status.Live
 	asks chan Ask
 
-	failures int              // checks that failed in a row
-	check    time.Time        // when to check next, by the clock that nobody sets
-	report   time.Time        // when to send reports next; zero for never
-	waiting  *status.Waiting  // a release that is known, and held back
-	planned  int64            // bytes that its download takes
-	prepared *engine.Prepared // what of it is here
-	trial    time.Time        // when to go on with a trial that was left open; zero for never
-	left     int              // times in a row that one was left open
-	asked    time.Time        // when the source was asked last, in this run
-	last     string           // what Publish was told last
+	failures  int              // checks that failed in a row
+	check     time.Time        // when to check next, by the clock that nobody sets
+	report    time.Time        // when to send reports next; zero for never
+	waiting   *status.Waiting  // a release that is known, and held back
+	planned   int64            // bytes that its download takes
+	prepared  *engine.Prepared // what of it is here
+	trial     time.Time        // when to go on with a trial that was left open; zero for never
+	left      int              // times in a row that one was left open
+	asked     time.Time        // when the source was asked last, in this run
+	unwritten string           // id of a report that was queued, which could not be noted
+	last      string           // what Publish was told last
 }
 
 // NewLoop returns a loop of these parts.

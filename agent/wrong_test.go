@@ -14,6 +14,7 @@ import (
 	"github.com/godwit-ota/godwit/gate"
 	"github.com/godwit-ota/godwit/history"
 	"github.com/godwit-ota/godwit/plan"
+	"github.com/godwit-ota/godwit/report"
 	"github.com/godwit-ota/godwit/store"
 	"github.com/godwit-ota/godwit/vfs"
 )
@@ -164,5 +165,60 @@ func TestTrialIsNotForgotten(t *testing.T) {
 		if d.watched != 1 || len(b.asked) != 0 {
 			t.Errorf("watched %d times, asked %d times", d.watched, len(b.asked))
 		}
+	})
+}
+
+// A readOnlyMark remembers nothing.
+type readOnlyMark struct{}
+
+func (readOnlyMark) Get() string { return "" }
+func (readOnlyMark) Set(string) error {
+	return godwit.Fail(godwit.CodeReadOnly, nil, "read-only", "")
+}
+
+// A report is sent once also where nothing can be noted, and where a place has what could
+// not be noted there is a pause.
+func TestReportsWithoutADisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, nil)
+		b.p.Reported = readOnlyMark{}
+		n := 0
+		b.p.Reports = countReports{b, &n}
+		b.running = store.Version{ID: "c0ffee", Name: "v1", At: time.Now()}
+		b.runFor(t, time.Hour, nil)
+		if n != 1 || b.sends > 400 {
+			t.Errorf("queued %d times, sent %d times", n, b.sends)
+		}
+	})
+}
+
+// countReports counts what is queued, and has always something to send that fails.
+type countReports struct {
+	*bench
+	queued *int
+}
+
+func (c countReports) Add(report.Report) error { *c.queued++; return nil }
+func (c countReports) Pending() int            { return *c.queued }
+func (c countReports) Send(context.Context) (int, time.Time, error) {
+	c.sends++
+	return 1, time.Now(), godwit.Fail(godwit.CodeBusy, nil, "another process is at the queue of reports", "")
+}
+
+// What is prepared stays so while another process holds the lock.
+func TestPreparedStays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, nil)
+		kept := &engine.Prepared{}
+		b.update = func(opt engine.UpdateOptions) (engine.Result, error) {
+			if len(b.asked) > 2 && opt.Prepared != kept {
+				t.Error("it is lost")
+			}
+			if len(b.asked)%2 == 0 {
+				return engine.Result{}, godwit.Fail(godwit.CodeBusy, nil, "busy", "")
+			}
+			return engine.Result{Prepared: kept}, opt.Permit(godwit.StageSwitch, store.Version{}, &plan.Plan{})
+		}
+		b.runFor(t, 5*time.Hour, nil)
 	})
 }
