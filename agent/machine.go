@@ -308,7 +308,7 @@ type opened struct {
 }
 
 func (o opened) Recover(ctx context.Context) (engine.Result, error) {
-	r, err := o.Engine.Recover(ctx)
+	r, err := o.Engine.Resume(ctx)
 	if err == nil && o.a.opt.Restart != nil {
 		err = o.Engine.Began(ctx) // this program is what was to be restarted
 	}

@@ -203,6 +203,7 @@ type When struct {
 	Rollout                     int // percent of devices
 	Metered                     string
 	MonthlyBytes                Size
+	CostPerMB                   float64 // US dollars
 	BusyCommand                 Command
 	BusyFile                    Path
 	BusyDownload                bool

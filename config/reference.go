@@ -20,7 +20,7 @@ var referenceKeys = []string{
 	"stage_dir", "backup_dir", "connect_timeout_sec", "http_timeout_sec", "http_retries", "backoff_sec", "max_backoff_sec", "force", "reset_mode", "debug",
 	"manifest_key", "max_tree_size_kb", "max_tree_files", "min_free_storage",
 	"enable_delta_updates", "chunk", "min_free_mem", "min_cpu_mhz", "watchdog_timeout_ms",
-	"battery_adc_pin", "battery_divider_ratio", "battery_v_max", "battery_v_min", "min_battery_percent",
+	"battery_adc_pin", "battery_divider_ratio", "battery_v_max", "battery_v_min", "min_battery_percent", "cellular_cost_per_mb",
 	"update_scheduling",
 }
 
@@ -34,7 +34,7 @@ var scheduleKeys = []string{
 var laterKeys = []string{
 	"retries", "status_led_pin",
 	"ssid", "password", "wifi_ssid", "wifi_password", "wifi_enabled", "wifi_timeout_sec",
-	"cellular_enabled", "cellular_apn", "cellular_uart", "cellular_tx_pin", "cellular_rx_pin", "cellular_baud", "cellular_tech", "cellular_cost_per_mb",
+	"cellular_enabled", "cellular_apn", "cellular_uart", "cellular_tx_pin", "cellular_rx_pin", "cellular_baud", "cellular_tech",
 	"lora_enabled", "lora_spi_pins", "lora_cs_pin", "lora_rst_pin", "lora_freq",
 }
 

@@ -144,9 +144,9 @@ func TestReferenceForm(t *testing.T) {
 			want.Tree.Allow, want.Tree.Ignore = []string{"main.py", "lib/", "boot.py"}, []string{"lib/tests"}
 			want.Patches.Use = "never"
 			want.Limits = Limits{MaxTreeBytes: 64 << 10, MaxTreeFiles: 250, RequireFree: 200000}
-			want.Warnings = []string{file + ": these keys have no effect in this version: retries, ssid, wifi_enabled, cellular_cost_per_mb"}
+			want.Warnings = []string{file + ": these keys have no effect in this version: retries, ssid, wifi_enabled"}
 			want.Source.Chunk = 512
-			want.When.MinInterval, want.When.MinMemory, want.When.MinCPUMHz = time.Hour, 50000, 125
+			want.When.MinInterval, want.When.MinMemory, want.When.MinCPUMHz, want.When.CostPerMB = time.Hour, 50000, 125, 0.5
 			want.Board.Watchdog = 8 * time.Second
 			c.lines = nil
 			if !reflect.DeepEqual(c, want) {

@@ -84,6 +84,7 @@ func (f *flat) when() {
 			w.MinBattery = n
 		}
 	}
+	w.CostPerMB = f.number("cellular_cost_per_mb", 1e6)
 	key := func(name string) string { return scheduling + "." + name }
 	if n, ok := f.whole(key("min_update_interval_sec"), 1<<30); ok && n > 0 {
 		f.d.c.Agent.Every = time.Duration(n) * time.Second

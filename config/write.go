@@ -145,6 +145,8 @@ func literal(v any, equals string) string {
 		return strconv.FormatBool(v)
 	case int:
 		return strconv.Itoa(v)
+	case float64:
+		return strconv.FormatFloat(v, 'f', -1, 64)
 	case []string:
 		q := make([]string, len(v))
 		for i, s := range v {

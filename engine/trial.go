@@ -324,7 +324,9 @@ func (e *Engine) goBack(ctx context.Context, h *hold, r Result, why string, rest
 	// the old files and the new process.
 	ctx = context.WithoutCancel(ctx)
 	h.release()
-	if restart {
+	if !restart {
+		err = e.restarted(ctx, h) // it will begin with the right files
+	} else {
 		if r.Reboot, err = e.App.Restart(ctx); err == nil && !r.Reboot {
 			err = e.restarted(ctx, h)
 		}
@@ -366,7 +368,16 @@ func cut(s string, n int) string {
 // Recover settles the tree. It is meant to run first at every boot: a boot in a
 // trial is counted, and when too many went by without a confirmation the
 // previous version comes back, with CodeRolledBack.
-func (e *Engine) Recover(ctx context.Context) (Result, error) {
+//
+// The application has not begun yet, and will begin with the version that comes
+// back; Resume is for when that is not so.
+func (e *Engine) Recover(ctx context.Context) (Result, error) { return e.recover(ctx, false) }
+
+// Resume is Recover for a device on which the application may run already: it is
+// restarted when the previous version comes back.
+func (e *Engine) Resume(ctx context.Context) (Result, error) { return e.recover(ctx, true) }
+
+func (e *Engine) recover(ctx context.Context, running bool) (Result, error) {
 	h := &hold{e: e}
 	if err := h.take(); err != nil {
 		return Result{}, err
@@ -397,7 +408,7 @@ func (e *Engine) Recover(ctx context.Context) (Result, error) {
 		return r, e.failed(godwit.StageRecover, err)
 	}
 	if usedUp != "" {
-		return e.goBack(ctx, h, r, usedUp, false)
+		return e.goBack(ctx, h, r, usedUp, running)
 	}
 	return r, nil
 }

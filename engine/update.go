@@ -440,6 +440,9 @@ func summary(p *plan.Plan) string {
 	case p.PatchFiles > 0:
 		text += "; patches for " + strconv.Itoa(p.PatchFiles) + " save " + plan.Bytes(p.SavedBytes)
 	}
+	if usd := p.Cost(); usd > 0 {
+		text += "; the download costs " + plan.Dollars(usd)
+	}
 	return text
 }
 

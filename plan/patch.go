@@ -1,6 +1,10 @@
 package plan
 
-import "github.com/godwit-ota/godwit"
+import (
+	"strconv"
+
+	"github.com/godwit-ota/godwit"
+)
 
 // A Use says when patches are taken in the place of whole contents.
 type Use string
@@ -106,4 +110,21 @@ func (p *Plan) Chosen(d godwit.Described) godwit.Described {
 		}
 	}
 	return d
+}
+
+// Cost is about what fetching costs on a metered link, in US dollars; 0 where the
+// link costs nothing, or nobody knows how much.
+func (p *Plan) Cost() float64 {
+	if !p.in.Limits.Metered {
+		return 0
+	}
+	return float64(p.FetchBytes) / 1e6 * p.in.Limits.CostPerMB
+}
+
+// Dollars words a cost.
+func Dollars(usd float64) string {
+	if usd < 0.01 {
+		return "less than 0.01 USD"
+	}
+	return "about " + strconv.FormatFloat(usd, 'f', 2, 64) + " USD"
 }

@@ -46,6 +46,9 @@ type Limits struct {
 	MaxDepth     int   // parts in a path; 0 means 128
 	MinFree      int64 // bytes that must stay free on the disk
 	Metered      bool  // the link is slow, or costs by the byte
+	// CostPerMB is what a megabyte (10^6 bytes) costs on a metered link, in US dollars;
+	// 0 if that is not known.
+	CostPerMB float64
 }
 
 // Input is all that a plan depends on.

@@ -123,7 +123,7 @@ func Open(cfg *config.Config, o Options) (*Device, error) {
 		Store: st, Source: d.source, Gate: o.gate(cfg, st, clk), Now: clk.now, Device: Identity(cfg.Device), Rules: rules,
 		App: beside,
 		Limits: plan.Limits{MaxFiles: cfg.Limits.MaxFiles, MaxBytes: int64(cfg.Limits.MaxBytes), MaxFileBytes: int64(cfg.Limits.MaxFileBytes),
-			MaxDepth: cfg.Limits.MaxDepth, MinFree: int64(cfg.Limits.MinFree), Metered: cfg.Patches.Metered},
+			MaxDepth: cfg.Limits.MaxDepth, MinFree: int64(cfg.Limits.MinFree), Metered: cfg.Patches.Metered, CostPerMB: cfg.When.CostPerMB},
 		Patching: patching(cfg.Patches),
 		Trial:    engine.Trial{Within: cfg.Confirm.Within, Boots: cfg.Confirm.Boots, ByConfirm: cfg.Confirm.Application},
 		Boot:     thisBoot,

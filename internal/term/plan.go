@@ -79,6 +79,9 @@ func (p *Printer) Plan(pl *plan.Plan, from, to string) error {
 		case pl.FetchBytes > 0:
 			p.Printf(" before compression and deltas")
 		}
+		if usd := pl.Cost(); usd > 0 {
+			p.Printf("; %s on this link", plan.Dollars(usd))
+		}
 		p.Printf(")")
 	}
 	if pl.Exact || pl.WriteBytes > 0 {
@@ -174,6 +177,9 @@ func (p *Printer) planJSON(pl *plan.Plan) error {
 	}
 	if pl.PatchFiles > 0 {
 		f = append(f, jsontext.Field{Name: "patch_files", Value: pl.PatchFiles}, jsontext.Field{Name: "saved_bytes", Value: pl.SavedBytes})
+	}
+	if usd := pl.Cost(); usd > 0 {
+		f = append(f, jsontext.Field{Name: "cost_usd", Value: usd})
 	}
 	if t := pl.Tree; !t.IsZero() {
 		f = append(f, jsontext.Field{Name: "tree_patch", Value: t.Sum.Hex()})
