@@ -29,7 +29,6 @@ type Loop struct {
 	left      int              // times in a row that one was left open
 	asked     time.Time        // when the source was asked last, in this run
 	unwritten string           // id of a report that was queued, which could not be noted
-	last      string           // what Publish was told last
 }
 
 // NewLoop returns a loop of these parts.

@@ -324,15 +324,15 @@ func (e *Engine) goBack(ctx context.Context, h *hold, r Result, why string, rest
 	// the old files and the new process.
 	ctx = context.WithoutCancel(ctx)
 	h.release()
-	if !restart {
-		err = e.restarted(ctx, h) // it will begin with the right files
-	} else {
-		if r.Reboot, err = e.App.Restart(ctx); err == nil && !r.Reboot {
-			err = e.restarted(ctx, h)
-		}
-		if err != nil {
-			e.Events.Say(godwit.StageRestart, godwit.Warning, "the restart failed: "+err.Error())
-		}
+	err = nil
+	if restart {
+		r.Reboot, err = e.App.Restart(ctx)
+	}
+	if err == nil && !r.Reboot { // without a restart it will begin with the right files
+		err = e.restarted(ctx, h)
+	}
+	if err != nil {
+		e.Events.Say(godwit.StageRestart, godwit.Warning, "the restart failed: "+err.Error())
 	}
 	e.hook(ctx, godwit.StageRollback, "post_rollback", bad, r.To)
 	e.Events.Say(godwit.StageRollback, godwit.Info, "back on "+r.To.Name)
