@@ -62,10 +62,12 @@ proof: build ## hundreds of power cuts and every kill point; about 40 minutes
 	GODWIT_CRASH=all GODWIT_KILL=all $(GO) test -count=1 -timeout 60m -v -run 'Crash|Kill' ./store ./proof/kill
 	GODWIT_SOAK=365 $(GO) test -count=1 -timeout 30m -v -run Soak ./proof/soak
 	$(GO) run ./proof/powercut $(PROOF)
+	$(GO) run ./proof/links $(LINKS)
 
 proof-quick: build ## a few power cuts on each file system; about 3 minutes
 	$(GO) test -count=1 -v -run Soak ./proof/soak
 	$(GO) run ./proof/powercut -quick $(PROOF)
+	$(GO) run ./proof/links -quick $(LINKS)
 
 # name:GOOS:GOARCH:variant:limit in bytes
 TARGETS = \
