@@ -67,9 +67,12 @@ type Parts struct {
 	Base Tuning
 	// Patient is the longest that any step takes without showing progress.
 	Patient time.Duration
-	Device  gate.Device
-	Now     func() time.Time // the clock of the device, which may be wrong; nil means time.Now
-	Random  *rand.Rand       // nil means one of its own
+	// Uptime is the time since the device started, sleep included, so that a device that
+	// sleeps keeps its plans; nil where it never does.
+	Uptime func() time.Duration
+	Device gate.Device
+	Now    func() time.Time // the clock of the device, which may be wrong; nil means time.Now
+	Random *rand.Rand       // nil means one of its own
 
 	Reports  Reporter      // nil for none
 	Reported Mark          // ids of what was reported last; nil remembers them for this run only

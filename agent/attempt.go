@@ -22,9 +22,16 @@ import (
 // application, a battery. It costs no request.
 const recheck = 5 * time.Minute
 
+// stale is how old what is prepared may be when it is switched to without the
+// source: since then a channel may have been halted, or a key revoked.
+const stale = 7 * 24 * time.Hour
+
 // attempt asks for something newer, if the gates let it, and installs it, if they
 // let it. Then it plans the next check.
 func (l *Loop) attempt(ctx context.Context, ask Ask, now bool) {
+	if l.again != nil && len(ask.Override) == 0 && !ask.Force {
+		ask, now = *l.again, true
+	}
 	override := ask.Override
 	if now {
 		override = append([]string{"interval"}, override...)
@@ -67,6 +74,9 @@ func (l *Loop) attempt(ctx context.Context, ask Ask, now bool) {
 	began, start := l.p.Now(), time.Now()
 	before := l.waiting
 	l.waiting = nil
+	if time.Since(l.readied) > stale {
+		l.prepared = nil
+	}
 	var result engine.Result
 	permit := func(stage godwit.Stage, to store.Version, p *plan.Plan) error {
 		f := l.facts(ctx)
@@ -85,8 +95,14 @@ func (l *Loop) attempt(ctx context.Context, ask Ask, now bool) {
 	}
 	openErr := l.withDevice(ctx, "checking", tuning, func(d Device) {
 		result, err = d.Update(ctx, engine.UpdateOptions{Force: ask.Force, Permit: permit, Prepared: l.prepared})
-		if code := godwit.CodeOf(err); code != godwit.CodeBusy && code != godwit.CodeRetryAfter {
+		switch code := godwit.CodeOf(err); {
+		case result.Prepared != nil:
+			if result.Prepared != l.prepared {
+				l.readied = time.Now()
+			}
 			l.prepared = result.Prepared
+		case err == nil || !code.Deferral() && code != godwit.CodeBusy:
+			l.prepared = nil
 		}
 		l.outcome(ctx, d, result, err, began, start)
 		l.mind(d, result)
@@ -95,10 +111,15 @@ func (l *Loop) attempt(ctx context.Context, ask Ask, now bool) {
 	if openErr != nil {
 		err = openErr
 	}
-	l.asked = start
 	l.warn("history", l.p.History.AddBytes(facts.Metered, result.Sent, result.Received))
-	l.warn("history", l.p.History.SetLastCheck(began, l.p.Every))
+	if openErr == nil && godwit.CodeOf(err) != godwit.CodeBusy { // else nobody was asked
+		l.asked = start
+		l.warn("history", l.p.History.SetLastCheck(began, l.p.Every))
+	}
 	l.plan(err, before)
+	if l.again = nil; l.failures > 0 && (ask.Force || len(ask.Override) > 0) {
+		l.again = &ask
+	}
 	if l.failures == 0 {
 		l.live.LastCheck = l.p.Now()
 	}
@@ -272,10 +293,13 @@ func (l *Loop) tell(r report.Report, key string) {
 	l.report = time.Now()
 }
 
+// perReport is the longest that one report takes.
+const perReport = 30 * time.Second
+
 // send sends the reports that are due.
 func (l *Loop) send(ctx context.Context) {
 	l.doing("sending reports")
-	done := l.p.Watchdog.Expect(l.p.Patient)
+	done := l.p.Watchdog.Expect(l.p.Patient + time.Duration(l.p.Reports.Pending())*perReport)
 	n, at, err := l.p.Reports.Send(ctx)
 	done()
 	l.report = time.Time{}

@@ -25,10 +25,14 @@ type Loop struct {
 	waiting   *status.Waiting  // a release that is known, and held back
 	planned   int64            // bytes that its download takes
 	prepared  *engine.Prepared // what of it is here
+	readied   time.Time        // when it was
+	again     *Ask             // what an operator asked for while the source could not be reached
 	trial     time.Time        // when to go on with a trial that was left open; zero for never
 	left      int              // times in a row that one was left open
 	asked     time.Time        // when the source was asked last, in this run
-	unwritten string           // id of a report that was queued, which could not be noted
+	up        time.Duration    // Uptime at upAt
+	upAt      time.Time
+	unwritten string // id of a report that was queued, which could not be noted
 }
 
 // NewLoop returns a loop of these parts.
@@ -83,6 +87,7 @@ const tick = time.Hour
 func (l *Loop) Run(ctx context.Context) error {
 	l.start(ctx)
 	housekeeping := time.Now().Add(tick)
+	l.lost()
 	for ctx.Err() == nil {
 		until := l.check
 		if !l.report.IsZero() && l.report.Before(until) {
@@ -95,6 +100,14 @@ func (l *Loop) Run(ctx context.Context) error {
 			until = housekeeping
 		}
 		ask, woken := l.sleep(ctx, time.Until(until))
+		if lost := l.lost(); lost > 0 {
+			// The device slept, and the timer with it.
+			for _, at := range []*time.Time{&l.check, &l.report, &l.trial, &housekeeping} {
+				if !at.IsZero() {
+					*at = at.Add(-lost)
+				}
+			}
+		}
 		now := time.Now()
 		switch {
 		case ctx.Err() != nil:
@@ -116,10 +129,30 @@ func (l *Loop) Run(ctx context.Context) error {
 	return nil
 }
 
+// nap is the longest sleep of a loop on a device that may sleep itself.
+const nap = 10 * time.Minute
+
+// lost is how long the device slept since the last call, which timers do not count.
+func (l *Loop) lost() time.Duration {
+	if l.p.Uptime == nil {
+		return 0
+	}
+	up, now := l.p.Uptime(), time.Now()
+	lost := (up - l.up) - now.Sub(l.upAt)
+	if l.upAt.IsZero() || lost < time.Second {
+		lost = 0
+	}
+	l.up, l.upAt = up, now
+	return lost
+}
+
 // sleep waits, which the watchdog is told of, until d is over or somebody asks.
 func (l *Loop) sleep(ctx context.Context, d time.Duration) (a Ask, woken bool) {
 	l.doing(waiting)
 	d = max(d, 0)
+	if l.p.Uptime != nil {
+		d = min(d, nap)
+	}
 	defer l.p.Watchdog.Expect(d + time.Minute)()
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -142,7 +175,7 @@ func (l *Loop) start(ctx context.Context) {
 	}
 	l.firstCheck()
 	l.resume(ctx)
-	if l.p.Reports != nil && l.p.Reports.Pending() > 0 {
+	if l.p.Reports != nil {
 		l.report = time.Now().Add(soon(l.p.Every, l.p.Random))
 	}
 }

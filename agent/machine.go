@@ -167,11 +167,6 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	defer unlock()
 	// A file system is for one goroutine.
-	triggers, err := vfs.OS(a.root)
-	if err != nil {
-		return err
-	}
-	defer triggers.Close()
 	queue, err := vfs.OS(a.root)
 	if err != nil {
 		return err
@@ -215,6 +210,7 @@ func (a *Agent) Run(ctx context.Context) error {
 			}
 			return f.BootID, reset
 		},
+		Uptime:   device.Uptime,
 		Base:     Tuning{Chunk: int(cfg.Source.Chunk), Retries: cfg.Source.Retries, Backoff: cfg.Source.Backoff},
 		Patient:  patience(cfg),
 		Device:   device.Identity(cfg.Device),
@@ -240,7 +236,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	loop := NewLoop(parts)
 	ctx, cancel := context.WithCancel(ctx)
 	var others sync.WaitGroup
-	others.Go(func() { watchTrigger(ctx, loop, triggers, cfg.Tree.State, filepath.Join(a.root, cfg.Tree.State)) })
+	others.Go(func() { watchTrigger(ctx, loop, filepath.Join(a.root, cfg.Tree.State)) })
 	others.Go(func() {
 		for {
 			select {
@@ -384,13 +380,17 @@ func (a *Agent) reports(queue vfs.FS) (Reporter, error) {
 	}), nil
 }
 
+// hashing is how long building or hashing a tree may take without a word: 5 GB from
+// a slow card.
+const hashing = 10 * time.Minute
+
 // patience is the longest that a step takes without showing progress: a request
 // with all its tries, the trial of a version, or the way back from one with its hooks and the
 // restart between them, of which nothing is told before it is over.
 func patience(cfg *config.Config) time.Duration {
 	s := cfg.Source
 	request := time.Duration(max(s.Retries, 8)) * (s.Timeout + s.ConnectTimeout + max(s.MaxBackoff, s.Backoff))
-	return max(request, 2*cfg.Hooks.Timeout+cfg.Restart.Timeout, cfg.Confirm.Within) + time.Minute
+	return max(request, 2*cfg.Hooks.Timeout+cfg.Restart.Timeout, cfg.Confirm.Within, hashing) + time.Minute
 }
 
 // frugal sets how much memory the agent tries to stay below: what was configured,

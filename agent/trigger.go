@@ -3,9 +3,14 @@ package agent
 import (
 	"context"
 	"errors"
+	"github.com/godwit-ota/godwit"
+	"io"
 	"io/fs"
+	"os"
 	"path"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -63,30 +68,43 @@ func ParseTrigger(text string) (a Ask) {
 	return a
 }
 
-// takeTrigger reads the trigger and removes it.
-func takeTrigger(fsys vfs.FS, state string) (a Ask, pulled bool, err error) {
-	name := path.Join(state, Trigger)
-	b, err := vfs.ReadFile(fsys, name, maxTrigger)
+// takeTrigger reads the trigger in the folder dir and removes it. What it asks for
+// beyond a check counts only if it is root's, or of the user that the agent runs as: an application
+// that may write to its own tree is not to force what its owner holds back.
+func takeTrigger(dir string) (a Ask, pulled bool, err error) {
+	name := filepath.Join(dir, Trigger)
+	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return a, false, nil
 	}
 	if err == nil {
-		a = ParseTrigger(string(b))
+		var info os.FileInfo
+		if info, err = f.Stat(); err == nil && info.Mode().IsRegular() {
+			var b []byte
+			b, err = io.ReadAll(io.LimitReader(f, maxTrigger))
+			a = ParseTrigger(string(b))
+			if s, ok := info.Sys().(*syscall.Stat_t); err == nil && (a.Force || len(a.Override) > 0) && (!ok || s.Uid != 0 && int(s.Uid) != os.Geteuid()) {
+				a, err = Ask{}, foreign
+			}
+		}
+		f.Close()
 	}
-	if e := fsys.Remove(name); e != nil {
+	if e := os.Remove(name); e != nil {
 		return a, false, e // it would be pulled for ever
 	}
 	return a, true, err
 }
 
+var foreign = godwit.Fail(godwit.CodeRefused, nil, "who wrote the file "+Trigger+" may have the agent check, and no more", "overrides are for root, and for the user that the agent runs as")
+
 // lookEvery is how often the trigger is looked for where the kernel does not tell.
 const lookEvery = time.Minute
 
-// watchTrigger wakes l when the trigger in the folder dir, which is state of fsys, is
-// there, until ctx ends.
-func watchTrigger(ctx context.Context, l *Loop, fsys vfs.FS, state, dir string) {
+// watchTrigger wakes l when the trigger in the folder dir is there, until ctx
+// ends.
+func watchTrigger(ctx context.Context, l *Loop, dir string) {
 	look := func() {
-		a, pulled, err := takeTrigger(fsys, state)
+		a, pulled, err := takeTrigger(dir)
 		if err != nil {
 			l.p.Log.Fail(Warning, "trigger", err)
 		}

@@ -16,11 +16,6 @@ import (
 // by touch, and when it was there before.
 func TestTrigger(t *testing.T) {
 	dir := t.TempDir()
-	fsys, err := vfs.OS(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer fsys.Close()
 	mine, err := vfs.OS(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -39,7 +34,7 @@ func TestTrigger(t *testing.T) {
 	l := &Loop{asks: make(chan Ask, 8)}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
-	go func() { watchTrigger(ctx, l, fsys, ".godwit", state); close(ended) }()
+	go func() { watchTrigger(ctx, l, state); close(ended) }()
 	wait := func(want Ask) {
 		t.Helper()
 		select {
@@ -110,6 +105,37 @@ func TestChanges(t *testing.T) {
 	binary.NativeEndian.PutUint32(overflow[4:], 0x4000) // IN_Q_OVERFLOW
 	if !mentions(overflow, Trigger) {
 		t.Error("events that were lost are none")
+	}
+}
+
+// An application that owns its tree wakes the agent, and forces nothing.
+func TestTriggerOfOthers(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give files away")
+	}
+	dir := t.TempDir()
+	name := filepath.Join(dir, Trigger)
+	for owner, forced := range map[int]bool{0: true, 65534: false} {
+		if err := os.WriteFile(name, []byte("force\noverride battery\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chown(name, owner, -1); err != nil {
+			t.Fatal(err)
+		}
+		a, pulled, err := takeTrigger(dir)
+		if !pulled || a.Force != forced || (len(a.Override) > 0) != forced || (err == nil) != forced {
+			t.Errorf("of %d: %+v %v %v", owner, a, pulled, err)
+		}
+	}
+	// What is no file wakes, and is gone.
+	if err := os.Symlink("/etc/passwd", name); err != nil {
+		t.Fatal(err)
+	}
+	if a, _, _ := takeTrigger(dir); a.Force || a.Override != nil {
+		t.Errorf("%+v", a)
+	}
+	if _, err := os.Lstat(name); !os.IsNotExist(err) {
+		t.Error(err)
 	}
 }
 

@@ -87,12 +87,12 @@ func (f *flat) when() {
 	w.CostPerMB = f.number("cellular_cost_per_mb", 1e6)
 	key := func(name string) string { return scheduling + "." + name }
 	if n, ok := f.whole(key("min_update_interval_sec"), 1<<30); ok && n > 0 {
-		f.d.c.Agent.Every = time.Duration(n) * time.Second
+		f.d.c.Agent.Every = max(time.Duration(n)*time.Second, shortest)
 	}
 	w.MinInterval = f.d.c.Agent.Every
 	from, ok := f.whole(key("update_window_start_hour"), 24)
 	to, ok2 := f.whole(key("update_window_end_hour"), 24)
-	if ok && ok2 && from != to {
+	if ok && ok2 && from%24 != to%24 {
 		hours := fmt.Sprintf("%02d:00-%02d:00", from%24, to)
 		w.InstallHours, w.DownloadHours = []string{hours}, []string{hours}
 	}

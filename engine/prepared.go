@@ -121,6 +121,9 @@ func kept(s godwit.Statement) (godwit.Statement, error) {
 // prepared keeps what a switch to the release needs, whose target p names. It is nil
 // where that cannot be kept.
 func (e *Engine) prepared(r *recorder, p *plan.Plan) *Prepared {
+	if before, ok := r.Source.(replay); ok {
+		return before.Prepared // as old as it was
+	}
 	said := r.said
 	if said == nil || said.release.Commit != said.rest.Commit || unfit(said.channel) || unfit(said.release.Statement) {
 		return nil

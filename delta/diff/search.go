@@ -147,14 +147,14 @@ func (s *search) run() ([]byte, error) {
 		}
 		wait.Wait()
 	}
+	if refine {
+		s.refine(guess)
+	}
 	if err := s.ctx.Err(); err != nil {
 		return nil, err
 	}
 	if s.err != nil {
 		return nil, s.err
-	}
-	if refine {
-		s.refine(guess)
 	}
 	if s.o.Progress != nil {
 		s.o.Progress(s.total, s.total)
