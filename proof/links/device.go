@@ -51,7 +51,7 @@ func (r result) String() string {
 const often = 5
 
 // update runs one update, on a device and a host of its own. Of a small one the
-// result is the mean of several, with other packets lost in each.
+// result is the mean of several, each with other packets lost.
 func (d device) update(s *shop, what run, number int, seed uint64) result {
 	n := 1
 	if what.update == small {
@@ -60,6 +60,8 @@ func (d device) update(s *shop, what run, number int, seed uint64) result {
 	mean := result{run: what}
 	for i := range n {
 		r := result{run: what}
+		// Each begins at another time between two gaps.
+		r.weather.phase = r.weather.every * time.Duration(i) / time.Duration(n)
 		r.err = d.try(s, &r, filepath.Join(s.dir, fmt.Sprintf("run%02d-%d", number, i)), seed+uint64(i))
 		if r.err != nil {
 			return r

@@ -17,7 +17,8 @@ type weather struct {
 	loss     float64       // of packets, 0 to 1
 	queue    int           // bytes that may wait before each direction
 
-	every, dark time.Duration // in each every, the link is dead for dark
+	every, dark time.Duration // in each every, the link is dead for dark, at its end
+	phase       time.Duration // how much of the first every is over at the beginning
 
 	cutAfter int  // bytes in both directions after which all connections are cut; 0 for never
 	silent   bool // cut connections go dead; otherwise they are reset
@@ -170,7 +171,7 @@ func (l *link) send(d int, b []byte) {
 
 // isDark reports whether the link is dead at some time after its beginning.
 func (w weather) isDark(at time.Duration) bool {
-	return w.every > 0 && at%w.every >= w.every-w.dark
+	return w.every > 0 && (at+w.phase)%w.every >= w.every-w.dark
 }
 
 // deliver hands packets over when it is time.

@@ -80,6 +80,9 @@ func TestQueueAndDarkness(t *testing.T) {
 			t.Errorf("after %v: dark %v", at, !dark)
 		}
 	}
+	if w.phase = 7 * time.Second; w.isDark(0) || !w.isDark(time.Second) {
+		t.Error("the first gap comes at another time")
+	}
 }
 
 // TestGateway: when enough has passed a connection is over, both ends are told
