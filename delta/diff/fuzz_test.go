@@ -89,7 +89,10 @@ func FuzzMake(f *testing.F) {
 
 // Patches are as small as is promised, whatever the contents.
 func TestSizes(t *testing.T) {
-	const size = 100_000
+	size := 100_000
+	if raceEnabled {
+		size = 20_000
+	}
 	r := rand.New(rand.NewPCG(7, 7))
 	noise, words := make([]byte, size), make([]byte, 0, size+20)
 	for i := range noise {
@@ -168,7 +171,11 @@ func TestBlocks(t *testing.T) {
 		old[i] ^= byte(i>>7) ^ byte(i>>11)
 	}
 	for tier := delta.Tiny; tier <= delta.Large; tier++ {
-		for k := range 7 {
+		steps := 7
+		if raceEnabled {
+			steps = 3
+		}
+		for k := range steps {
 			new := append(make([]byte, 5*k), old...)
 			if _, _, err := Make(t.Context(), old, new, Options{Tier: tier, Budget: 1, Slack: 4096, Block: 8192}); err != nil {
 				t.Errorf("%v, %d: %v", tier, k, err)

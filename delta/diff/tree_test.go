@@ -126,7 +126,7 @@ func TestChoice(t *testing.T) {
 }
 
 func TestMakeTree(t *testing.T) {
-	all := sources(t)[:40]
+	all := sources(t)[:12]
 	var new []File
 	for i, f := range all {
 		b, err := f.Content()
