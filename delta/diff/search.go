@@ -238,6 +238,9 @@ func coding(h delta.Header, old, new []byte) *model.Walk {
 // program of a megabyte or a text of a hundred kilobytes, half a minute for a
 // tree of sources of a megabyte. What is found to be good enough ends sooner.
 func (s *search) effort(guess Guess) int64 {
+	if raceEnabled {
+		return 1 << 20
+	}
 	if guess.Code {
 		return 4<<20 + 3*int64(len(s.new))
 	}

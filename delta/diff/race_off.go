@@ -2,5 +2,4 @@
 
 package diff
 
-// raceEnabled makes the long tests take less.
 const raceEnabled = false

@@ -1,6 +1,0 @@
-//go:build race
-
-package diff
-
-// raceEnabled makes the long tests take less.
-const raceEnabled = true
