@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -215,7 +214,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		Patient:  patience(cfg),
 		Device:   device.Identity(cfg.Device),
 		Reports:  reports,
-		Reported: mark{fsys, path.Join(cfg.Tree.State, "reported")},
+		Reported: FileMark{FS: fsys, Name: path.Join(cfg.Tree.State, "reported")},
 		Watchdog: dog, Log: log,
 		Show: func(p board.Pattern) { brd.LED().Show(p) },
 		Publish: func(l status.Live) {
@@ -404,22 +403,4 @@ func frugal(limit, total int64, getenv func(string) string) {
 		limit = max(8<<20, min(total/16, 64<<20))
 	}
 	debug.SetMemoryLimit(limit)
-}
-
-// A mark keeps a line in a file.
-type mark struct {
-	fs   vfs.FS
-	name string
-}
-
-func (m mark) Get() string {
-	b, _ := vfs.ReadFile(m.fs, m.name, 1<<10)
-	return strings.TrimSuffix(string(b), "\n")
-}
-
-func (m mark) Set(s string) error {
-	if err := vfs.MkdirAll(m.fs, path.Dir(m.name)); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	return vfs.WriteFile(m.fs, m.name, []byte(s+"\n"))
 }

@@ -3,9 +3,6 @@ package soak
 import (
 	"context"
 	"errors"
-	"io/fs"
-	"path"
-	"strings"
 	"time"
 
 	"github.com/godwit-ota/godwit"
@@ -155,24 +152,6 @@ func (a app) Health(ctx context.Context) (string, error) {
 	}
 	w.healthy[r.id] = r.kind == good
 	return "", nil
-}
-
-// A mark keeps one line, as that of package agent does.
-type mark struct {
-	fs   vfs.FS
-	name string
-}
-
-func (m mark) Get() string {
-	b, _ := vfs.ReadFile(m.fs, m.name, 1<<10)
-	return strings.TrimSuffix(string(b), "\n")
-}
-
-func (m mark) Set(s string) error {
-	if err := vfs.MkdirAll(m.fs, path.Dir(m.name)); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	return vfs.WriteFile(m.fs, m.name, []byte(s+"\n"))
 }
 
 // A letterbox is the disk on which reports arrive. It is far away.

@@ -265,7 +265,7 @@ func (w *world) start() {
 		Boot:  func() (string, string) { return boot, "" },
 		Base:  agent.Tuning{Retries: 3, Backoff: time.Second}, Device: gate.Device{ID: "station-7"},
 		Random:  rand.New(rand.NewPCG(w.chance.Uint64(), 1)),
-		Reports: reporter, Reported: mark{disk, state + "/reported"},
+		Reports: reporter, Reported: agent.FileMark{FS: disk, Name: state + "/reported"},
 		Log: &agent.Log{W: &w.lines}, Publish: w.publishes,
 	})
 }
