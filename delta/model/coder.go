@@ -81,17 +81,14 @@ func (c *coder) next() byte {
 // encoding it codes bit, when decoding it gives the bit that was coded.
 func (c *coder) code(bit int, p uint32) int {
 	mid := c.low + uint32(uint64(c.high-c.low)*uint64(p)>>16)
+	// Without branches: which one is taken is what nobody can predict.
+	one := -uint32(bit)
 	if !c.encoding {
-		bit = 0
-		if c.value <= mid {
-			bit = 1
-		}
+		one = uint32((int64(c.value) - int64(mid) - 1) >> 63)
+		bit = int(one & 1)
 	}
-	if bit != 0 {
-		c.high = mid
-	} else {
-		c.low = mid + 1
-	}
+	c.high = c.high&^one | mid&one
+	c.low = c.low&one | (mid+1)&^one
 	for (c.low^c.high)>>24 == 0 {
 		if c.encoding {
 			c.done = append(c.done, byte(c.high>>24))

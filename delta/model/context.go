@@ -45,9 +45,11 @@ func hash(a, b uint32) uint32 {
 
 // ask makes a slot of hits and jumps the n-th input.
 func (w *Walk) ask(n int, h uint32, lim uint8) {
-	w.idx[n] = uint32(uint64(h) * uint64(w.shared) >> 32)
+	w.place(n, h)
 	w.lim[n] = lim
 }
+
+func (w *Walk) place(n int, h uint32) { w.idx[n] = uint32(uint64(h) * uint64(w.shared) >> 32) }
 
 // askFixed makes a fixed probability of hits the n-th input behind the slots.
 func (w *Walk) askFixed(n int, h uint32) {
@@ -138,6 +140,18 @@ func (w *Walk) literal(e, other byte, kind uint32, b byte) byte {
 	never := x | 256
 	literals := w.pool - w.shared
 	set := hitSet + 16*w.hits + int(min(far, 2)+4*u32(kind > 0))*w.literals
+	for i := range n {
+		w.lim[i] = 12
+	}
+	w.lim[n], w.lim[n+1], w.lim[n+2] = 15, 15, 15
+	byGuess := [2]uint32{hash(30<<24|min(ml, 15)<<4, 0), hash(30<<24|min(ml, 15)<<4, 1)}
+	bySecond := [2]uint32{hash(34<<24|kind, 0), hash(34<<24|kind, 1)}
+	if ml == 0 {
+		guess = 0
+	}
+	if other == e {
+		second = 0
+	}
 	node := uint32(1)
 	for k := 7; k >= 0; k-- {
 		if k == 0 && never>>1 == node {
@@ -148,24 +162,23 @@ func (w *Walk) literal(e, other byte, kind uint32, b byte) byte {
 		spread := node * nodes
 		for i := 0; i < n; i++ {
 			w.idx[i] = w.shared + uint32(uint64(base[i]+spread)*uint64(literals)>>32)
-			w.lim[i] = 12
 		}
 		h, s := hash(31<<24, 0), set
-		if ml > 0 && guess>>(k+1) == node {
-			h = hash(30<<24|min(ml, 15)<<4, guess>>k&1)
+		if guess>>(k+1) == node {
+			h = byGuess[guess>>k&1]
 			s += 8 * w.literals
 		}
-		w.ask(n, h, 15)
+		w.place(n, h)
 		h = hash(33<<24, 0)
 		if moved>>(k+1) == node {
 			h = hash(32<<24|uint32(k)<<8, moved>>k&1|far<<1)
 		}
-		w.ask(n+1, h, 15)
+		w.place(n+1, h)
 		h = hash(35<<24, 0)
-		if other != e && second>>(k+1) == node {
-			h = hash(34<<24|kind, second>>k&1)
+		if second>>(k+1) == node {
+			h = bySecond[second>>k&1]
 		}
-		w.ask(n+2, h, 15)
+		w.place(n+2, h)
 		for i := range w.nf {
 			w.fidx[i] = uint32(uint64(fixed[i]+spread) * places >> 32)
 		}

@@ -31,9 +31,6 @@ const (
 )
 
 func (m *matcher) update(b byte, c4 uint32) {
-	if len(m.hist) == 0 {
-		return
-	}
 	mask := uint32(len(m.hist) - 1)
 	if m.len > 0 && m.hist[m.ptr&mask] == b {
 		m.len++
@@ -43,18 +40,17 @@ func (m *matcher) update(b byte, c4 uint32) {
 	}
 	m.hist[m.pos&mask] = b
 	m.pos++
-	h := 2 * (c4 * 0x9E3779B1 >> 8 & uint32(len(m.head)/2-1))
+	h := c4 * 0x9E3779B1 >> 8 & uint32(len(m.head)/2-1)
 	if m.len == 0 {
-		m.ptr = uint32(m.head[h]) | uint32(m.head[h+1])<<8
-		if m.ptr > 0 {
-			for m.len < maxMatch && m.len < m.ptr && m.hist[(m.ptr-1-m.len)&mask] == m.hist[(m.pos-1-m.len)&mask] {
-				m.len++
-			}
+		p := get16(m.head, uint(h))
+		n, most := uint32(0), min(maxMatch, p)
+		for hist := m.hist; n < most && hist[(p-1-n)&mask] == hist[(m.pos-1-n)&mask]; {
+			n++
 		}
-		if m.len < minMatch {
-			m.len = 0
+		if n >= minMatch {
+			m.len = n
 		}
+		m.ptr = p
 	}
-	at := m.pos & mask
-	m.head[h], m.head[h+1] = byte(at), byte(at>>8)
+	put16(m.head, uint(h), m.pos&mask)
 }

@@ -1,5 +1,7 @@
 package model
 
+import "math/bits"
+
 // maxInputs is how many words are mixed at most.
 const maxInputs = 12
 
@@ -22,6 +24,7 @@ type mixer struct {
 	lim  [maxInputs]uint8  // the largest counts that they get
 	fidx [4]uint32         // places in fixed to ask
 	nf   int
+	st   [maxInputs]int32 // what slots and places say
 	rnd  uint32
 	part Part
 
@@ -30,57 +33,85 @@ type mixer struct {
 
 // bit codes a bit by n slots and nf places of fixed, with the weights at set.
 func (m *mixer) bit(n int, set int, bit int) int {
-	var st [maxInputs]int32
-	w := m.weights[2*set:]
-	var dot int64
-	slots := m.slots
-	for i := 0; i < n; i++ {
-		j := 2 * m.idx[i]
-		b := slots[j : j+2 : j+2]
-		s := uint32(b[0]) | uint32(b[1])<<8
-		v := stretch(s>>4) * conf[s&15] >> 8
-		st[i] = v
-		dot += int64(v) * int64(weight(w[2*i:]))
-	}
-	k := n
-	for i := 0; i < m.nf; i++ {
-		v := int32(int8(m.fixed[m.fidx[i]])) << 4
-		st[k] = v
-		dot += int64(v) * int64(weight(w[2*k:]))
-		k++
-	}
-	x := int32(max(-2047, min(2047, dot>>oneBits)))
-	p := squash(x)
+	nf := m.nf
+	w := (*weights)(m.weights[2*set : 2*(set+maxInputs)])
+	p := squash(max(-2047, min(2047, m.predict(n, nf, w)>>oneBits)))
 	bit = m.code(bit, p)
 	if m.watch != nil {
-		m.watch.Coded(bit, p, m.part, m.idx[:n], m.fidx[:m.nf])
+		m.watch.Coded(bit, p, m.part, m.idx[:n], m.fidx[:nf])
 	}
 	m.rnd = m.rnd*1664525 + 1013904223
-	r := m.rnd
-	miss := (int32(bit)<<16 - int32(p)) * learning >> 8
-	for i := 0; i < k; i++ {
-		b := w[2*i : 2*i+2 : 2*i+2]
-		v := weight(b) + (st[i]*miss+int32(r>>14))>>18
-		v = max(-1<<15, min(1<<15-1, v))
-		b[0], b[1] = byte(v), byte(v>>8)
-		r = r<<7 | r>>25
-	}
-	goal := int32(bit) * 4095
-	for i := 0; i < n; i++ {
-		j := 2 * m.idx[i]
-		b := slots[j : j+2 : j+2]
-		s := uint32(b[0]) | uint32(b[1])<<8
-		c := s & 15
-		v := int32(s >> 4)
-		v += ((goal-v)*rates[c] + int32(r>>16)) >> 16
-		v = max(0, min(4095, v))
-		if c < uint32(m.lim[i]) && r>>24 < grow[c] {
-			c++
-		}
-		b[0], b[1] = byte(uint32(v)<<4|c), byte(uint32(v)>>4)
-		r = r<<7 | r>>25
-	}
+	adjust(w, m.st[:n+nf], (int32(bit)<<16-int32(p))*learning>>8, m.rnd)
+	m.adapt(n, int32(bit)*4095, bits.RotateLeft32(m.rnd, 7*(n+nf)))
 	return bit
+}
+
+// predict is the sum of what slots and places say by its weight.
+func (m *mixer) predict(n, nf int, w *weights) int32 {
+	t, slots := tables, m.slots
+	if len(t) < squashAt {
+		return 0 // it is longer: said for the compiler
+	}
+	var dot int32
+	st := m.st[:n]
+	for i, j := range m.idx[:n] {
+		s := uint(get16(slots, uint(j)))
+		v := int32(int16(uint16(t[s>>4*2])|uint16(t[s>>4*2+1])<<8)) * conf[s&15] >> 8
+		st[i] = v
+		dot += v * w.at(uint(i))
+	}
+	for i, j := range m.fidx[:nf] {
+		v := int32(int8(m.fixed[j])) << 4
+		m.st[n+i] = v
+		dot += v * w.at(uint(n+i))
+	}
+	return dot
+}
+
+// adjust brings weights nearer to those that would have been right.
+func adjust(w *weights, st []int32, miss int32, r uint32) {
+	for i, v := range st[:min(len(st), maxInputs)] {
+		v = w.at(uint(i)) + (v*miss+int32(r>>14))>>18
+		w.set(uint(i), max(-1<<15, min(1<<15-1, v)))
+		r = bits.RotateLeft32(r, 7)
+	}
+}
+
+// adapt brings slots nearer to what the bit was.
+func (m *mixer) adapt(n int, goal int32, r uint32) {
+	slots := m.slots
+	lim := m.lim[:n]
+	for i, j := range m.idx[:n] {
+		s := get16(slots, uint(j))
+		step := &steps[s&15]
+		// One more, if it is below the limit and by chance.
+		more := ((s&15 - uint32(lim[i])) & (r>>24 - step.grow)) >> 31
+		v := ((goal-int32(s>>4))*step.rate + int32(r>>16)) >> 16
+		put16(slots, uint(j), s+uint32(v)<<4+more)
+		r = bits.RotateLeft32(r, 7)
+	}
+}
+
+// weights are those of a bit. Behind the last ones in memory is something else,
+// that is not touched.
+type weights [2 * maxInputs]byte
+
+func (w *weights) at(i uint) int32 { return int32(int16(uint16(w[2*i]) | uint16(w[2*i+1])<<8)) }
+
+func (w *weights) set(i uint, v int32) { w[2*i], w[2*i+1] = byte(v), byte(v>>8) }
+
+// get16 is the i-th 16-bit number of b.
+func get16(b []byte, i uint) uint32 {
+	i *= 2
+	_ = b[i+1]
+	return uint32(b[i]) | uint32(b[i+1])<<8
+}
+
+func put16(b []byte, i uint, v uint32) {
+	i *= 2
+	_ = b[i+1]
+	b[i] = byte(v)
+	b[i+1] = byte(v >> 8)
 }
 
 // learning is how fast weights follow.
@@ -91,8 +122,3 @@ const (
 	oneBits = 12
 	one     = 1 << oneBits
 )
-
-func weight(b []byte) int32 {
-	_ = b[1]
-	return int32(int16(uint16(b[0]) | uint16(b[1])<<8))
-}

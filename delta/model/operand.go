@@ -44,6 +44,13 @@ func (w *Walk) rank() {
 	big := w.refs.cur.rg.Big
 	left := r.used
 	mask := ^uint32(0) >> (32 - 8*uint(r.n))
+	if v := r.val[bits.TrailingZeros32(left)&15]; r.agree(v, mask) {
+		if big {
+			v = bits.ReverseBytes32(v)
+		}
+		r.cand[0], r.nc, r.alive = v, 1, 1
+		return
+	}
 	r.nc = 0
 	for left != 0 && r.nc < maxCand {
 		best, q := uint32(0), -1
@@ -73,6 +80,16 @@ func (w *Walk) rank() {
 		r.nc++
 	}
 	r.alive = 1<<r.nc - 1
+}
+
+// agree tells whether all predictors say v.
+func (r *ref) agree(v, mask uint32) bool {
+	for u := r.used; u != 0; u &= u - 1 {
+		if (r.val[bits.TrailingZeros32(u)&15]^v)&mask != 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // whole is a reference whose target is all in the operand.
@@ -114,6 +131,18 @@ func (w *Walk) lookEnd(k int64) int64 {
 	return min(k+look, w.hi-w.lo)
 }
 
+// nearest is the nearest half before, of a register, that may belong to the one
+// here; nil if there is none.
+func (w *Walk) nearest(reg uint32) (h *half) {
+	r := &w.refs.cur
+	for i := range r.halfs {
+		if x := &r.halfs[i]; x.reg == reg && x.p < w.p && x.p > w.p-64 && (h == nil || x.p > h.p) {
+			h = x
+		}
+	}
+	return h
+}
+
 // upper is the upper half of an address; the lower one is looked for.
 func (w *Walk) upper(f address.Form, v, pc uint32) {
 	g := &w.refs.cur.rg
@@ -125,12 +154,10 @@ func (w *Walk) upper(f address.Form, v, pc uint32) {
 	found := false
 	var low half
 	if f == address.ARMHigh || f == address.ThumbHigh {
-		for i := range w.refs.cur.halfs {
-			if h := &w.refs.cur.halfs[i]; h.reg == reg && h.p < w.p && h.p > w.p-64 {
-				t += h.old
-				found = true
-				low = *h
-			}
+		if h := w.nearest(reg); h != nil {
+			t += h.old
+			found = true
+			low = *h
 		}
 	} else {
 		for q := k + 4; q+4 <= end; q += step {
@@ -163,16 +190,10 @@ func (w *Walk) upper(f address.Form, v, pc uint32) {
 // lower is the lower half of an address.
 func (w *Walk) lower(f address.Form, v, pc uint32) bool {
 	reg := address.Register(f, v)
-	r := &w.refs.cur
-	var h *half
 	if f == address.ARMLow || f == address.ThumbLow {
 		return w.movw(f, v, pc)
 	}
-	for i := range r.halfs {
-		if x := &r.halfs[i]; x.reg == reg && x.p < w.p && x.p > w.p-64 && (h == nil || x.p > h.p) {
-			h = x
-		}
-	}
+	h := w.nearest(reg)
 	if h == nil {
 		return false
 	}
@@ -180,7 +201,7 @@ func (w *Walk) lower(f address.Form, v, pc uint32) bool {
 	if !w.refs.inside(t) {
 		return false
 	}
-	w.start(f, gLow, v, pc, t)
+	r := w.start(f, gLow, v, pc, t)
 	r.hi = *h
 	s, other, sure := w.moved(t)
 	r.s, r.sure = s, sure
@@ -230,6 +251,22 @@ func (w *Walk) movw(f address.Form, v, pc uint32) bool {
 	return true
 }
 
+// near adds what became of the recent word with the nearest value.
+func (w *Walk) near(v uint32) {
+	h := &w.refs.cur.hist
+	best, at := ^uint32(0), 0
+	for i := range h {
+		d := v - h[i].old
+		d = d<<1 ^ uint32(int32(d)>>31)
+		if d < best {
+			best, at = d, i
+		}
+	}
+	if best < 1<<16 {
+		w.add(byNear+u32(best >= 512), v+h[at].change)
+	}
+}
+
 // words is a word that may be an address, a distance, or an offset in a table.
 func (w *Walk) words(v, pc uint32) {
 	code := w.refs.cur.rg.ISA != address.None
@@ -266,16 +303,8 @@ func (w *Walk) words(v, pc uint32) {
 		for i, d := range histDist {
 			w.add(byHist+uint32(i), v+r.hist[(x-d)%histLen].change)
 		}
-		best, at := ^uint32(0), 0
-		for i := range r.hist {
-			d := v - r.hist[i].old
-			d = d<<1 ^ uint32(int32(d)>>31)
-			if d < best {
-				best, at = d, i
-			}
-		}
-		if v != 0 && best < 1<<16 {
-			w.add(byNear+u32(best >= 512), v+r.hist[at].change)
+		if v != 0 {
+			w.near(v)
 		}
 	}
 	w.add(byPlain, v)

@@ -78,7 +78,7 @@ type ref struct {
 	alive uint32 // those that agree with what was coded of it
 	conf  uint32 // how often the first one is right, in quarters
 	used  uint32 // the predictors
-	val   [byNumber]uint32
+	val   [16]uint32
 
 	hi       half // the one that goes with it
 	halfs    [4]half

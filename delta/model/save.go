@@ -150,7 +150,7 @@ func (w *Walk) fields(f *fields) {
 	for _, v := range []*int64{&w.at, &w.p, &w.miss0, &w.lefts[0], &w.lefts[1], &w.lefts[2], &w.lo, &w.hi} {
 		f.long(v)
 	}
-	f.word(&w.flags, &w.run, &w.misses, &w.kind, &w.c4, &w.c8, &w.word, &w.skip)
+	f.word(&w.flags, &w.run, &w.misses, &w.kind, &w.c4, &w.word, &w.skip)
 	f.bool(&w.jumped, &w.frozen, &w.started)
 	f.byte(&w.delta)
 	f.word(&w.match.pos, &w.match.ptr, &w.match.len)
@@ -191,7 +191,7 @@ func (r *ref) fields(f *fields) {
 	f.bool(&r.fresh, &r.seen, &r.differ, &r.miss)
 	f.int(&r.nc)
 	f.word(&r.cand[0], &r.cand[1], &r.cand[2], &r.cand[3])
-	for i := range r.val {
+	for i := range byNumber {
 		f.word(&r.val[i])
 	}
 	r.hi.fields(f)

@@ -12,8 +12,9 @@ const squashAt = 2 * 4096
 
 // stretch is 256 ln(p/(1-p)) of p in 4096ths, between -2047 and 2047.
 func stretch(p uint32) int32 {
-	t := tables[2*(p&4095):][:2]
-	return int32(int16(uint16(t[0]) | uint16(t[1])<<8))
+	i := int(2 * (p & 4095))
+	_ = tables[i+1]
+	return int32(int16(uint16(tables[i]) | uint16(tables[i+1])<<8))
 }
 
 // squash is the probability, in 65536ths, whose stretch is x; between 16 and
@@ -28,10 +29,17 @@ func squash(x int32) uint32 {
 // probable it is, in 256ths, that the count grows; how much its word weighs, in
 // 256ths.
 var (
-	rates = [16]int32{43690, 26214, 18724, 14563, 11915, 10082, 8192, 6553, 5041, 3855, 2978, 2184, 1560, 1092, 728, 504}
-	grow  = [16]uint32{256, 256, 256, 256, 256, 170, 128, 85, 64, 51, 32, 21, 14, 8, 6, 0}
-	conf  = [16]int32{0, 115, 166, 192, 209, 225, 235, 243, 250, 256, 256, 256, 261, 263, 266, 268}
+	steps = [16]step{
+		{43690, 256}, {26214, 256}, {18724, 256}, {14563, 256}, {11915, 256}, {10082, 170}, {8192, 128}, {6553, 85},
+		{5041, 64}, {3855, 51}, {2978, 32}, {2184, 21}, {1560, 14}, {1092, 8}, {728, 6}, {504, 0},
+	}
+	conf = [16]int32{0, 115, 166, 192, 209, 225, 235, 243, 250, 256, 256, 256, 261, 263, 266, 268}
 )
 
 // fresh is a slot that has seen nothing.
 const fresh = 2048 << 4
+
+type step struct {
+	rate int32
+	grow uint32
+}

@@ -73,7 +73,7 @@ type Walk struct {
 	kind    uint32 // of the last jump
 	jumped  bool   // no miss since then
 	delta   byte   // the last literal less what was expected
-	c4, c8  uint32 // the last bytes
+	c4      uint32 // the last bytes
 	word    uint32 // hash of the last letters
 	skip    uint32 // bytes left of a stretch that is as expected
 	frozen  bool   // references are not learned from
@@ -165,7 +165,8 @@ func (w *Walk) carve(mem []byte) {
 	w.hits, w.literals = l.hits, l.literals
 	w.shared, w.pool = uint32(l.shared), uint32(l.pool)
 	w.slots = take(2 * l.slots())
-	w.weights = take(2 * l.weights())
+	w.weights = mem[: 2*l.weights() : 2*(l.weights()+maxInputs)]
+	take(2 * l.weights())
 	w.win, w.buf, w.out = take(l.window), take(l.in), take(l.out)
 	w.refs.code.mem, w.refs.code.used = take(8*l.shifts), take(l.shifts)
 	if l.hist > 0 {
@@ -344,8 +345,9 @@ func (w *Walk) miss(e, b byte) {
 
 // push takes b as the next byte of the new content.
 func (w *Walk) push(b byte) {
-	w.took(b)
-	w.c8 = w.c8<<8 | w.c4>>24
+	if w.refs.cur.i < w.refs.cur.n {
+		w.took(b)
+	}
 	w.c4 = w.c4<<8 | uint32(b)
 	w.at++
 	w.p++
@@ -354,7 +356,9 @@ func (w *Walk) push(b byte) {
 	} else {
 		w.word = 0
 	}
-	w.match.update(b, w.c4)
+	if len(w.match.hist) > 0 {
+		w.match.update(b, w.c4)
+	}
 	if w.encoding {
 		return
 	}

@@ -205,12 +205,12 @@ class References:
             self.add(BY_OTHER, ins.put(f, v, at, t + other - base))
 
     def upper(self, f, v, pc):
-        reg, t, p = ins.register(f, v), ins.target(f, v, pc), self.w.p
+        reg, t = ins.register(f, v), ins.target(f, v, pc)
         found, low = False, (0, 0, 0, 0)
         if f in (ins.ARM_HIGH, ins.THUMB_HIGH):
-            for h in self.halfs:
-                if h[3] == reg and p - 64 < h[0] < p:
-                    t, found, low = t + h[1], True, h
+            h = self.last_half(reg)
+            if h:
+                t, found, low = t + h[1], True, h
         else:
             l, x = self.first_half(ins.LOW, reg)
             if l:
@@ -222,6 +222,13 @@ class References:
             self.halves(f, v, (self.w.at + self.rg[5]) & M, t, 0)
         self.add(PLAIN, v)
         self.rank()
+
+    def last_half(self, reg):
+        p, best = self.w.p, None
+        for h in self.halfs:
+            if h[3] == reg and p - 64 < h[0] < p and (best is None or h[0] > best[0]):
+                best = h
+        return best
 
     def first_half(self, what, reg):
         p, w = self.w.p, self.w
@@ -242,10 +249,7 @@ class References:
     def lower(self, f, v, pc):
         if f in (ins.ARM_LOW, ins.THUMB_LOW):
             return self.movw(f, v, pc)
-        reg, p, best = ins.register(f, v), self.w.p, None
-        for h in self.halfs:
-            if h[3] == reg and p - 64 < h[0] < p and (best is None or h[0] > best[0]):
-                best = h
+        best = self.last_half(ins.register(f, v))
         if best is None:
             return False
         t = (best[1] + ins.target(f, v, 0)) & M
