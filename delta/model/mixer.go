@@ -56,7 +56,7 @@ func (m *mixer) predict(n, nf int, w *weights) int32 {
 	st := m.st[:n]
 	for i, j := range m.idx[:n] {
 		s := uint(get16(slots, uint(j)))
-		v := int32(int16(uint16(t[s>>4*2])|uint16(t[s>>4*2+1])<<8)) * conf[s&15] >> 8
+		v := stretch(t, s>>4) * conf[s&15] >> 8
 		st[i] = v
 		dot += v * w.at(uint(i))
 	}

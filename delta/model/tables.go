@@ -10,11 +10,10 @@ var tables string
 
 const squashAt = 2 * 4096
 
-// stretch is 256 ln(p/(1-p)) of p in 4096ths, between -2047 and 2047.
-func stretch(p uint32) int32 {
-	i := int(2 * (p & 4095))
-	_ = tables[i+1]
-	return int32(int16(uint16(tables[i]) | uint16(tables[i+1])<<8))
+// stretch is 256 ln(p/(1-p)) of p in 4096ths, between -2047 and 2047. t is
+// tables: where its length is known to the compiler, it looks up without a check.
+func stretch(t string, p uint) int32 {
+	return int32(int16(uint16(t[2*p]) | uint16(t[2*p+1])<<8))
 }
 
 // squash is the probability, in 65536ths, whose stretch is x; between 16 and
@@ -24,10 +23,14 @@ func squash(x int32) uint32 {
 	return uint32(t[0]) | uint32(t[1])<<8
 }
 
+// A step is what a slot does with a bit.
+type step struct {
+	rate int32  // how far it moves towards it, in 65536ths
+	grow uint32 // how probable it is, in 256ths, that its count grows
+}
+
 // A slot is a 12-bit probability that the bit is 1 above a 4-bit count of what
-// it has seen. By the count: how far it moves towards a bit, in 65536ths; how
-// probable it is, in 256ths, that the count grows; how much its word weighs, in
-// 256ths.
+// it has seen. By the count: its step, and how much its word weighs, in 256ths.
 var (
 	steps = [16]step{
 		{43690, 256}, {26214, 256}, {18724, 256}, {14563, 256}, {11915, 256}, {10082, 170}, {8192, 128}, {6553, 85},
@@ -38,8 +41,3 @@ var (
 
 // fresh is a slot that has seen nothing.
 const fresh = 2048 << 4
-
-type step struct {
-	rate int32
-	grow uint32
-}
