@@ -53,6 +53,9 @@ func (n Network) Transport(count *Traffic) (*http1.Transport, error) {
 		Proxy: proxy,
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			d := net.Dialer{Timeout: n.ConnectTimeout, KeepAlive: 30 * time.Second}
+			if !slow.fast() {
+				d.Control = narrow
+			}
 			c, err := d.DialContext(ctx, network, address)
 			if err != nil {
 				return nil, err

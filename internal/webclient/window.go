@@ -22,13 +22,27 @@ type window struct {
 const (
 	// slowBelow is the rate, in bytes a second, from which on a link is left alone.
 	slowBelow = 64 << 10
-	// A rate is known after so much time and so many bytes.
+	// A rate is known after so much time and so many bytes; the first one is
+	// wanted sooner.
 	measureFor  = time.Second
 	measureOver = 8 << 10
+	firstFor    = 200 * time.Millisecond
+	firstOver   = 4 << 10
 
 	leastWindow = 4 * 1460 // four segments, or a lost one cannot be told from a late one
 	freeWindow  = 4 << 20
+
+	// firstWindow is offered before the link is known: what a host sends on an
+	// empty word is ten segments of 1,460 bytes otherwise, and twice that next.
+	firstWindow = 8 << 10
 )
+
+// fast tells that the link is known to need no bound.
+func (w *window) fast() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.best >= slowBelow
+}
 
 // bound is the window for a link of a rate in bytes a second and the time that a
 // packet there and one back take when nothing is in their way.
@@ -58,10 +72,12 @@ func (g *gauge) note(c net.Conn, n int, now time.Time) {
 	}
 	g.got += n
 	took := now.Sub(g.began)
-	if took < measureFor || g.got < measureOver {
+	g.w.mu.Lock()
+	enough := took >= measureFor && g.got >= measureOver || g.w.best == 0 && took >= firstFor && g.got >= firstOver
+	if !enough {
+		g.w.mu.Unlock()
 		return
 	}
-	g.w.mu.Lock()
 	g.w.best = max(g.w.best, float64(g.got)/took.Seconds())
 	g.w.mu.Unlock()
 	g.began, g.got = now, 0

@@ -8,6 +8,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// narrow makes the window that a socket offers when it connects a small one, that
+// the system widens as data come. Before Linux 5.14 a bound cannot be taken back,
+// so there it is left alone.
+func narrow(network, address string, raw syscall.RawConn) error {
+	return raw.Control(func(fd uintptr) {
+		set := func(option, value int) error {
+			return unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, option, value)
+		}
+		if set(unix.SO_BUF_LOCK, 0) != nil {
+			return
+		}
+		set(unix.SO_RCVBUF, firstWindow) // the system takes twice that, and offers half of it
+		set(unix.SO_BUF_LOCK, 0)
+	})
+}
+
 // setWindow bounds what the other side of a TCP connection may have under way.
 // A connection for which this is not possible stays as it is.
 func setWindow(c net.Conn, size func(trip time.Duration) int) {

@@ -1,6 +1,7 @@
 package webclient
 
 import (
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -72,5 +73,53 @@ func TestWindow(t *testing.T) {
 				t.Errorf("%d bytes each time: window %d", k.each, n)
 			}
 		}
+	}
+}
+
+// TestFirstWindow: a host on a link that is not known may have little under way at
+// first, and much soon.
+func TestFirstWindow(t *testing.T) {
+	const size = 64 << 20
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Write(make([]byte, size))
+	}))
+	defer s.Close()
+	var count Traffic
+	tr, err := Network{Chunk: 16 << 10}.Transport(&count)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := tr.DialContext(t.Context(), "tcp", s.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	window := func() (n uint32) {
+		t.Helper()
+		raw, err := c.(*patientConn).Conn.(syscall.Conn).SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw.Control(func(fd uintptr) {
+			info, e := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+			if err = e; e == nil {
+				n = info.Rcv_ssthresh
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	before := window()
+	if before > 2*firstWindow {
+		t.Skipf("this system cannot do that: %d bytes at first", before)
+	}
+	io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+	if n, err := io.Copy(io.Discard, io.LimitReader(c, size)); err != nil || n < size {
+		t.Fatal(n, err)
+	}
+	if after := window(); after < 16*firstWindow {
+		t.Errorf("%d bytes at first, %d after %d: it does not widen", before, after, size)
 	}
 }
