@@ -280,9 +280,7 @@ func (l *Loop) tell(r report.Report, key string) {
 	r.Reason = strings.TrimSpace(r.Reason)
 	if err := l.p.Reports.Add(r); err != nil {
 		l.warn("report", err)
-		if code := godwit.CodeOf(err); code == godwit.CodeConfig || code == godwit.CodeBusy {
-			return
-		}
+		return // it is tried again with the next check
 	}
 	told := append(strings.Fields(l.p.Reported.Get()), r.ID)
 	l.unwritten = ""

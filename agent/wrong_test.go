@@ -192,6 +192,34 @@ func TestReportsWithoutADisk(t *testing.T) {
 	})
 }
 
+// A report that could not be queued is not taken for one that was.
+func TestReportOnAFullDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, nil)
+		n, tries := 0, 0
+		b.p.Reports = fullReports{countReports{b, &n}, &tries}
+		b.running = store.Version{ID: "c0ffee", Name: "v1", At: time.Now()}
+		b.runFor(t, 6*time.Hour, nil)
+		if n != 1 || tries != 2 {
+			t.Errorf("queued %d times after %d failures, want 1 after 2", n, tries)
+		}
+	})
+}
+
+// fullReports has no room for the first two.
+type fullReports struct {
+	countReports
+	failed *int
+}
+
+func (f fullReports) Add(r report.Report) error {
+	if *f.failed < 2 {
+		*f.failed++
+		return godwit.Fail(godwit.CodeDiskFull, nil, "the disk is full", "")
+	}
+	return f.countReports.Add(r)
+}
+
 // countReports counts what is queued, and has always something to send that fails.
 type countReports struct {
 	*bench

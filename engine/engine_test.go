@@ -125,12 +125,19 @@ func newDevice(t *testing.T, layout store.Layout, change func(*engine.Config)) *
 		"v2": {"main.py": "two", "lib/a.py": "a", "lib/b.py": "b"},
 		"v3": {"main.py": "three"},
 	}}}
+	d.Engine = d.again(t, change)
+	return d
+}
+
+// again opens the device once more, as another process does.
+func (d *device) again(t *testing.T, change func(*engine.Config)) *engine.Engine {
+	t.Helper()
 	fsys, err := vfs.OS(d.dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { fsys.Close() })
-	s, err := store.Open(fsys, store.Options{Layout: layout})
+	s, err := store.Open(fsys, store.Options{Layout: d.layout})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,8 +146,7 @@ func newDevice(t *testing.T, layout store.Layout, change func(*engine.Config)) *
 	if change != nil {
 		change(&c)
 	}
-	d.Engine = engine.New(c)
-	return d
+	return engine.New(c)
 }
 
 func (d *device) runs(t *testing.T, version string) {

@@ -42,6 +42,35 @@ func TestInterruptedBeforeTheRestart(t *testing.T) {
 	})
 }
 
+// Others that come while the application is being restarted do not restart it as
+// well: not after a switch, and not after a rollback that was cut short.
+func TestOneRestartAtATime(t *testing.T) {
+	eachLayout(t, func(t *testing.T, l store.Layout) {
+		d := newDevice(t, l, nil)
+		_, err := d.Update(context.Background(), engine.UpdateOptions{})
+		code(t, err, "")
+		d.src.tip = "v2"
+		d.app.hook = func(n string) error {
+			if n != "post_switch" {
+				return nil
+			}
+			d.app.hook = nil
+			other := d.again(t, nil)
+			_, err := other.Update(context.Background(), engine.UpdateOptions{})
+			code(t, err, godwit.CodeBusy)
+			_, err = other.Watch(context.Background())
+			code(t, err, godwit.CodeBusy)
+			return nil
+		}
+		before := d.app.restarts
+		_, err = d.Update(context.Background(), engine.UpdateOptions{})
+		code(t, err, "")
+		if n := d.app.restarts - before; n != 1 {
+			t.Errorf("%d restarts", n)
+		}
+	})
+}
+
 func TestFolderReplacedDuringTheTrial(t *testing.T) {
 	d := newDevice(t, store.InPlace, func(c *engine.Config) {
 		c.Trial = engine.Trial{Within: 5 * time.Second}

@@ -13,8 +13,12 @@ import (
 // startTrial runs what follows a switch: the post_switch hook, the restart, and
 // the wait for the new version to prove itself.
 func (e *Engine) startTrial(ctx context.Context, h *hold, r Result) (Result, error) {
+	done, err := e.Store.Restarting()
+	if err != nil {
+		return r, err
+	}
 	h.release()
-	err := e.hook(ctx, godwit.StageSwitch, "post_switch", r.From, r.To)
+	err = e.hook(ctx, godwit.StageSwitch, "post_switch", r.From, r.To)
 	if err == nil {
 		e.Events.Say(godwit.StageRestart, godwit.Debug, "restarting the application")
 		if r.Reboot, err = e.App.Restart(ctx); err != nil {
@@ -23,6 +27,7 @@ func (e *Engine) startTrial(ctx context.Context, h *hold, r Result) (Result, err
 			err = e.restarted(ctx, h)
 		}
 	}
+	done()
 	switch {
 	case ctx.Err() != nil:
 		return r, e.interrupted(ctx, r.To)
@@ -127,12 +132,17 @@ func (e *Engine) pendingRestart(ctx context.Context, h *hold) error {
 	if id, _ := e.Boot(); rec.Restart != id || rec.Trial.Open {
 		return nil
 	}
+	done, err := e.Store.Restarting()
+	if err != nil {
+		return err
+	}
 	h.release()
 	e.Events.Say(godwit.StageRestart, godwit.Info, "restarting the application, as an earlier run could not")
 	reboot, err := e.App.Restart(ctx)
 	if err == nil && !reboot {
 		err = e.restarted(ctx, h)
 	}
+	done()
 	if e := h.await(ctx); err == nil {
 		err = e
 	}
@@ -323,6 +333,10 @@ func (e *Engine) goBack(ctx context.Context, h *hold, r Result, why string, rest
 	// The caller may have been told to stop; the device must not be left with
 	// the old files and the new process.
 	ctx = context.WithoutCancel(ctx)
+	done, err := s.Restarting()
+	if err != nil {
+		done = func() {} // a restart that is under way does not know the old files
+	}
 	h.release()
 	err = nil
 	if restart {
@@ -331,6 +345,7 @@ func (e *Engine) goBack(ctx context.Context, h *hold, r Result, why string, rest
 	if err == nil && !r.Reboot { // without a restart it will begin with the right files
 		err = e.restarted(ctx, h)
 	}
+	done()
 	if err != nil {
 		e.Events.Say(godwit.StageRestart, godwit.Warning, "the restart failed: "+err.Error())
 	}

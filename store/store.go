@@ -169,6 +169,20 @@ func (s *Store) Lock() (unlock func(), err error) {
 	return func() { s.locked = false; release() }, nil
 }
 
+// Restarting keeps other processes from restarting the application while this one
+// does, which it does without the lock. Call it with the lock held, so that nobody
+// comes between. The error is CodeBusy when another process is at it.
+func (s *Store) Restarting() (done func(), err error) {
+	done, err = s.fs.Lock(s.state("restart.lock"))
+	if errors.Is(err, vfs.ErrLocked) {
+		return nil, godwit.Fail(godwit.CodeBusy, nil, "another godwit is restarting the application", "wait until it has finished")
+	}
+	if err != nil {
+		return nil, diskError(err, "the lock for the restart cannot be taken")
+	}
+	return done, nil
+}
+
 // Held reports whether this Store holds the lock.
 func (s *Store) Held() bool { return s.locked }
 
