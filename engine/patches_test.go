@@ -19,6 +19,7 @@ import (
 	"github.com/godwit-ota/godwit/delta/diff"
 	"github.com/godwit-ota/godwit/delta/tree"
 	"github.com/godwit-ota/godwit/engine"
+	"github.com/godwit-ota/godwit/internal/race"
 	"github.com/godwit-ota/godwit/manifest"
 	"github.com/godwit-ota/godwit/plan"
 	"github.com/godwit-ota/godwit/source/dir"
@@ -285,6 +286,9 @@ func TestPatchedUpdateIsCut(t *testing.T) {
 				}
 			}
 			step := 5
+			if race.Enabled {
+				step = 8
+			}
 			if os.Getenv("GODWIT_CRASH") == "all" {
 				step = 1
 			}

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/godwit-ota/godwit/internal/race"
 	"github.com/godwit-ota/godwit/vfs"
 	"github.com/godwit-ota/godwit/vfs/crashfs"
 )
@@ -77,7 +78,7 @@ func TestCrashFindsDamage(t *testing.T) {
 		{name: "no Sync before the record", wrap: func(f *crashfs.FS) vfs.FS { return late{FS: f, on: new(bool)} }, in: "in-place, journal, links", at: "update"},
 		{name: "rename removes its target first", wrap: func(f *crashfs.FS) vfs.FS { return unlinkFirst{f} }, in: "slots, journal, links", at: "update"},
 	}
-	if raceEnabled || testing.Short() {
+	if race.Enabled || testing.Short() {
 		damages = []damage{damages[0], damages[4], damages[6], damages[8]}
 	}
 	for _, d := range damages {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"testing"
 
+	"github.com/godwit-ota/godwit/internal/race"
 	"github.com/godwit-ota/godwit/store"
 	"github.com/godwit-ota/godwit/vfs/crashfs"
 )
@@ -18,7 +19,7 @@ func TestCrashLives(t *testing.T) {
 	switch {
 	case os.Getenv("GODWIT_CRASH") == "all":
 		lives = 300
-	case testing.Short(), raceEnabled:
+	case testing.Short(), race.Enabled:
 		lives, years = 2, 25
 	}
 	for _, w := range worlds() {

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/godwit-ota/godwit/internal/race"
 	"github.com/godwit-ota/godwit/store"
 	"github.com/godwit-ota/godwit/vfs"
 	"github.com/godwit-ota/godwit/vfs/crashfs"
@@ -342,7 +343,7 @@ func TestCrash(t *testing.T) {
 		seeds, stride = 3, 5 // once at every operation of every recovery
 	case testing.Short():
 		seeds, stride, skip = 0, 211, 5
-	case raceEnabled:
+	case race.Enabled:
 		seeds, stride, skip = 0, 67, 2
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(800))

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/godwit-ota/godwit"
+	"github.com/godwit-ota/godwit/internal/race"
 	"github.com/godwit-ota/godwit/store"
 	"github.com/godwit-ota/godwit/vfs/crashfs"
 )
@@ -58,7 +59,7 @@ func TestCrashFaults(t *testing.T) {
 					switch {
 					case os.Getenv("GODWIT_CRASH") == "all":
 						stride = 1
-					case testing.Short() || raceEnabled:
+					case testing.Short() || race.Enabled:
 						stride = 41
 					}
 					n := 0
@@ -151,7 +152,7 @@ func TestCrashDiskFull(t *testing.T) {
 					step := (peak-base.Used())/12 + 1
 					if os.Getenv("GODWIT_CRASH") == "all" {
 						step = 32
-					} else if testing.Short() || raceEnabled {
+					} else if testing.Short() || race.Enabled {
 						step *= 5
 					}
 					n, refused := 0, 0

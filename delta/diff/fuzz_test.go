@@ -9,6 +9,7 @@ import (
 
 	"github.com/godwit-ota/godwit/delta"
 	"github.com/godwit-ota/godwit/delta/inplace"
+	"github.com/godwit-ota/godwit/internal/race"
 )
 
 // mutated is a later version of b, as script says: three bytes for each change.
@@ -90,7 +91,7 @@ func FuzzMake(f *testing.F) {
 // Patches are as small as is promised, whatever the contents.
 func TestSizes(t *testing.T) {
 	size := 100_000
-	if raceEnabled {
+	if race.Enabled {
 		size = 20_000
 	}
 	r := rand.New(rand.NewPCG(7, 7))
@@ -172,7 +173,7 @@ func TestBlocks(t *testing.T) {
 	}
 	for tier := delta.Tiny; tier <= delta.Large; tier++ {
 		steps := 7
-		if raceEnabled {
+		if race.Enabled {
 			steps = 3
 		}
 		for k := range steps {

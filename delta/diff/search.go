@@ -11,6 +11,7 @@ import (
 	"github.com/godwit-ota/godwit/delta"
 	"github.com/godwit-ota/godwit/delta/inplace"
 	"github.com/godwit-ota/godwit/delta/model"
+	"github.com/godwit-ota/godwit/internal/race"
 )
 
 // A search tries ways through the source and guesses of what the contents are, and keeps the smallest
@@ -238,7 +239,7 @@ func coding(h delta.Header, old, new []byte) *model.Walk {
 // program of a megabyte or a text of a hundred kilobytes, half a minute for a
 // tree of sources of a megabyte. What is found to be good enough ends sooner.
 func (s *search) effort(guess Guess) int64 {
-	if raceEnabled {
+	if race.Enabled {
 		return 1 << 20
 	}
 	if guess.Code {

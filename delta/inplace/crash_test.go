@@ -16,6 +16,7 @@ import (
 	"github.com/godwit-ota/godwit"
 	"github.com/godwit-ota/godwit/delta"
 	"github.com/godwit-ota/godwit/delta/inplace"
+	"github.com/godwit-ota/godwit/internal/race"
 	"github.com/godwit-ota/godwit/vfs"
 	"github.com/godwit-ota/godwit/vfs/crashfs"
 )
@@ -279,7 +280,7 @@ func TestCrash(t *testing.T) {
 	switch {
 	case os.Getenv("GODWIT_CRASH") == "all":
 		seeds, stride, slow = 5, 1, 1
-	case testing.Short() || raceEnabled:
+	case testing.Short() || race.Enabled:
 		seeds, stride = 0, 211
 	}
 	for name, o := range disks() {
@@ -412,7 +413,7 @@ func TestCrashFindsDamage(t *testing.T) {
 		{name: "a journal that is found is not synced", wrap: func(f *crashfs.FS) vfs.FS { return trusting{f} }, twice: true},
 		{name: "torn ends are not mended", wrap: func(f *crashfs.FS) vfs.FS { return forgetful{f} }},
 	}
-	if testing.Short() || raceEnabled {
+	if testing.Short() || race.Enabled {
 		damages = damages[:3] // which are found soon
 	}
 	for _, d := range damages {

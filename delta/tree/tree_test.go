@@ -18,6 +18,7 @@ import (
 	"github.com/godwit-ota/godwit/delta"
 	"github.com/godwit-ota/godwit/delta/diff"
 	"github.com/godwit-ota/godwit/delta/tree"
+	"github.com/godwit-ota/godwit/internal/race"
 )
 
 // A files is a tree: contents by path.
@@ -380,7 +381,7 @@ func TestDamagedPatches(t *testing.T) {
 	switch {
 	case everything:
 		step = 1
-	case raceEnabled:
+	case race.Enabled:
 		step, spoils = 6*step, 50
 	}
 	for i := 0; i < len(patch); i += step {

@@ -36,6 +36,7 @@ var floors = map[string]int{
 	"internal/jsontext":  0,
 	"internal/semver":    0,
 	"internal/http1":     0,
+	"internal/race":      0,
 
 	// In front of the Git host, for tests.
 	"internal/githost/nethttp": 2,

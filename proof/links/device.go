@@ -48,7 +48,7 @@ func (r result) String() string {
 
 // often is how many times a small update is run: one lost packet is a large part
 // of it.
-const often = 5
+const often = 20
 
 // update runs one update, on a device and a host of its own. Of a small one the
 // result is the mean of several, each with other packets lost.

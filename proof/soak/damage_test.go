@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/godwit-ota/godwit/internal/race"
 	"github.com/godwit-ota/godwit/store"
 	"github.com/godwit-ota/godwit/vfs"
 	"github.com/godwit-ota/godwit/vfs/crashfs"
@@ -43,7 +44,7 @@ func TestSoakFindsDamage(t *testing.T) {
 		{"report too early", store.Slots, "is reported as confirmed"},
 		{"lose reports", store.InPlace, "no report of that arrived"},
 	}
-	if testing.Short() || raceEnabled {
+	if testing.Short() || race.Enabled {
 		damages = damages[:4]
 	}
 	key := newKey(t)

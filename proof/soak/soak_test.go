@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/godwit-ota/godwit/internal/race"
 	"github.com/godwit-ota/godwit/report"
 	"github.com/godwit-ota/godwit/store"
 	"github.com/godwit-ota/godwit/vfs/crashfs"
@@ -51,7 +52,7 @@ func live(t *testing.T, s setting) (w *world, err error) {
 // GODWIT_SOAK is the number of days, and GODWIT_SEED the only seed to live with.
 func TestSoak(t *testing.T) {
 	days, seeds := 21, []uint64{1, 2, 3}
-	if testing.Short() || raceEnabled {
+	if testing.Short() || race.Enabled {
 		days, seeds = 10, seeds[:2]
 	}
 	if n, err := strconv.Atoi(os.Getenv("GODWIT_SOAK")); err == nil {

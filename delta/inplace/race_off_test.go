@@ -1,5 +1,0 @@
-//go:build !race
-
-package inplace_test
-
-const raceEnabled = false

@@ -1,6 +1,0 @@
-//go:build race
-
-package soak
-
-// raceEnabled makes the samples smaller.
-const raceEnabled = true
