@@ -22,6 +22,7 @@ type device struct {
 	every time.Duration
 	limit time.Duration
 	talk  bool
+	often int // how many times a small update is run: one lost packet is a large part of it
 }
 
 // A result is what came of a run.
@@ -46,16 +47,12 @@ func (r result) String() string {
 	return s
 }
 
-// often is how many times a small update is run: one lost packet is a large part
-// of it.
-const often = 20
-
 // update runs one update, on a device and a host of its own. Of a small one the
 // result is the mean of several, each with other packets lost.
 func (d device) update(s *shop, what run, number int, seed uint64) result {
 	n := 1
 	if what.update == small {
-		n = often
+		n = d.often
 	}
 	mean := result{run: what}
 	for i := range n {

@@ -74,7 +74,11 @@ func main() {
 	choose, err := regexp.Compile(*only)
 	if err == nil {
 		var ok bool
-		if ok, err = prove(*out, chosen(*quick, choose), *jobs, *seed, *reuse, device{every: *every, limit: *limit, talk: *talk}); ok && err == nil {
+		d := device{every: *every, limit: *limit, talk: *talk, often: 20}
+		if *quick {
+			d.often = 5
+		}
+		if ok, err = prove(*out, chosen(*quick, choose), *jobs, *seed, *reuse, d); ok && err == nil {
 			return
 		}
 	}
