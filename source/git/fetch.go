@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/godwit-ota/godwit"
+	"github.com/godwit-ota/godwit/plan"
 	"github.com/godwit-ota/godwit/source/git/object"
 	"github.com/godwit-ota/godwit/source/git/wire"
 	"github.com/godwit-ota/godwit/vfs"
@@ -49,10 +50,15 @@ func (s *Source) Fetch(ctx context.Context, rel godwit.Described, want godwit.Li
 		return err
 	}
 	for {
+		_, received := s.Transferred()
 		if err = s.fetchGit(ctx, rel, commit, want, into); err == nil {
 			break
 		}
 		left, e := s.count(want, into)
+		if e == nil && left == before {
+			_, now := s.Transferred()
+			err = inVain(err, left, now-received)
+		}
 		if e != nil || !s.goOn(ctx, err, left < before) {
 			return err
 		}
@@ -62,6 +68,25 @@ func (s *Source) Fetch(ctx context.Context, rel godwit.Described, want godwit.Li
 		return s.fetchLFS(ctx, want, into)
 	}
 	return nil
+}
+
+// much is how many bytes without a whole file make it likely that the files are
+// too large for the link, and not that there is none.
+const much = 32 << 10
+
+// inVain says so of an exchange that broke before any of the contents that are left
+// had come whole: the next one may not come further either.
+func inVain(err error, left int, received int64) error {
+	code := godwit.CodeOf(err)
+	if received < much || code != godwit.CodeNetwork && code != godwit.CodeTimeout {
+		return err
+	}
+	files := "any of the " + strconv.Itoa(left) + " files that are missing was whole"
+	if left == 1 {
+		files = "the file that is missing was whole"
+	}
+	return godwit.Fail(code, err, plan.Bytes(received)+" came before the connection broke, and it broke before "+files,
+		"over Git a file begins anew after each cut: keep large files in Git LFS (source.lfs = true), or let devices follow a folder that godwit publish writes")
 }
 
 // fetchGit brings what the repository itself holds.

@@ -86,7 +86,8 @@ func TestGoesOnAfterCuts(t *testing.T) {
 		w.commit(map[string]githost.Change{"noise": {Content: noise}})
 		limit = 90_000
 		_, requests := w.traffic(func() {
-			if _, err := w.tryUpdate(); godwit.CodeOf(err) != godwit.CodeNetwork {
+			_, err := w.tryUpdate()
+			if godwit.CodeOf(err) != godwit.CodeNetwork || !strings.Contains(err.Error(), "broke before the file that is missing was whole") {
 				t.Errorf("%v (%s)", err, godwit.CodeOf(err))
 			}
 		})
