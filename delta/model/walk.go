@@ -165,6 +165,7 @@ func (w *Walk) carve(mem []byte) {
 	w.hits, w.literals = l.hits, l.literals
 	w.shared, w.pool = uint32(l.shared), uint32(l.pool)
 	w.slots = take(2 * l.slots())
+	// The mixer looks at maxInputs weights at a time, also where fewer are left.
 	w.weights = mem[: 2*l.weights() : 2*(l.weights()+maxInputs)]
 	take(2 * l.weights())
 	w.win, w.buf, w.out = take(l.window), take(l.in), take(l.out)

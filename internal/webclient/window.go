@@ -32,8 +32,8 @@ const (
 	leastWindow = 4 * 1460 // four segments, or a lost one cannot be told from a late one
 	freeWindow  = 4 << 20
 
-	// firstWindow is offered before the link is known: what a host sends on an
-	// empty word is ten segments of 1,460 bytes otherwise, and twice that next.
+	// firstWindow is offered before the link is known. Left alone a host begins
+	// with ten segments of 1,460 bytes, and sends twice that next (RFC 6928).
 	firstWindow = 8 << 10
 )
 
