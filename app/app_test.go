@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -256,6 +257,7 @@ func TestRestartUnitAndReboot(t *testing.T) {
 }
 
 func TestRestartSignal(t *testing.T) {
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP) // or below nohup the application would ignore it too
 	dir := t.TempDir()
 	mark, pidFile := filepath.Join(dir, "mark"), filepath.Join(dir, "pid")
 	name := "godwit-test-" + strconv.Itoa(os.Getpid()%100000) // longer than the 15 bytes of comm

@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -52,6 +54,7 @@ func number(file string) int {
 // The init script starts a program, tells whether it runs, starts it again when
 // it is killed, wakes it, and stops it with nothing left over.
 func TestInitScript(t *testing.T) {
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP) // or below nohup the agent would ignore it too
 	for shell, path := range shells(t) {
 		t.Run(shell, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "it's a $HOME")
