@@ -128,7 +128,6 @@ func makeTree(t interface {
 	Fatal(...any)
 }, a godwit.Algorithm, old, new files, o diff.Options) []byte {
 	t.Helper()
-	o.Budget = 1 // any patch will do
 	o.Budget = 1 // how small it becomes is tested elsewhere
 	patch, report, err := diff.MakeTree(context.Background(), old.list(a), new.list(a), o)
 	if err != nil {
@@ -207,6 +206,9 @@ func TestApply(t *testing.T) {
 	} {
 		for _, a := range []godwit.Algorithm{godwit.SHA256, godwit.GitSHA1, godwit.GitSHA256} {
 			for tier := delta.Tiny; tier <= delta.Large; tier++ {
+				if race.Enabled && a != godwit.SHA256 && tier != delta.Tiny {
+					continue
+				}
 				t.Run(fmt.Sprintf("%s/%v/%v", c.name, a, tier), func(t *testing.T) {
 					patch := makeTree(t, a, c.old, c.new, diff.Options{Tier: tier})
 					d := newDevice(a, c.old)
