@@ -22,7 +22,7 @@ type device struct {
 	every time.Duration
 	limit time.Duration
 	talk  bool
-	often int // how many times a small update is run: one lost packet is a large part of it
+	often int // tries of a small update
 }
 
 // A result is what came of a run.
@@ -47,26 +47,36 @@ func (r result) String() string {
 	return s
 }
 
-// update runs one update, on a device and a host of its own. Of a small one the
-// result is the mean of several, each with other packets lost.
-func (d device) update(s *shop, what run, number int, seed uint64) result {
-	n := 1
-	if what.update == small {
-		n = d.often
+// tries is how many times an update is run. One lost packet is a large part of a
+// small one, so that of such the mean counts.
+func (d device) tries(r run) int {
+	if r.update == small {
+		return d.often
 	}
-	mean := result{run: what}
-	for i := range n {
-		r := result{run: what}
-		// Each begins at another time between two gaps.
-		r.weather.phase = r.weather.every * time.Duration(i) / time.Duration(n)
-		r.err = d.try(s, &r, filepath.Join(s.dir, fmt.Sprintf("run%02d-%d", number, i)), seed+uint64(i))
+	return 1
+}
+
+// update runs one update for the nth time, on a device and a host of its own. Each
+// time other packets are lost.
+func (d device) update(s *shop, what run, number, n int, seed uint64) result {
+	r := result{run: what}
+	// Each begins at another time between two gaps.
+	r.weather.phase = r.weather.every * time.Duration(n) / time.Duration(d.tries(what))
+	r.err = d.try(s, &r, filepath.Join(s.dir, fmt.Sprintf("run%02d-%d", number, n)), seed+uint64(n))
+	return r
+}
+
+// mean is that of all tries, or the first one that failed.
+func mean(tries []result) result {
+	m := result{run: tries[0].run}
+	for _, r := range tries {
 		if r.err != nil {
 			return r
 		}
-		mean.add(r)
+		m.add(r)
 	}
-	mean.divide(n)
-	return mean
+	m.divide(len(tries))
+	return m
 }
 
 func (r *result) add(o result) {

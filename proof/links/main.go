@@ -75,9 +75,6 @@ func main() {
 	if err == nil {
 		var ok bool
 		d := device{every: *every, limit: *limit, talk: *talk, often: 20}
-		if *quick {
-			d.often = 5
-		}
 		if ok, err = prove(*out, chosen(*quick, choose), *jobs, *seed, *reuse, d); ok && err == nil {
 			return
 		}
@@ -130,22 +127,25 @@ func prove(out string, runs []run, jobs int, seed uint64, reuse bool, d device) 
 		return false, err
 	}
 	fmt.Printf("releases ready after %v; %d updates\n", time.Since(began).Round(time.Second), len(runs))
-	results := make([]result, len(runs))
-	todo := make(chan int)
+	tries := make([][]result, len(runs))
 	var group sync.WaitGroup
-	for range min(jobs, len(runs)) {
-		group.Go(func() {
-			for i := range todo {
-				results[i] = d.update(s, runs[i], i, seed)
-				fmt.Println(results[i])
-			}
-		})
+	places := make(chan struct{}, jobs)
+	for i, r := range runs {
+		tries[i] = make([]result, d.tries(r))
+		for n := range tries[i] {
+			places <- struct{}{}
+			group.Go(func() {
+				tries[i][n] = d.update(s, r, i, n, seed)
+				<-places
+			})
+		}
 	}
-	for i := range runs {
-		todo <- i
-	}
-	close(todo)
 	group.Wait()
+	results := make([]result, len(runs))
+	for i := range runs {
+		results[i] = mean(tries[i])
+		fmt.Println(results[i])
+	}
 	ok := report(os.Stdout, results)
 	fmt.Printf("\n%v in all\n", time.Since(began).Round(time.Second))
 	return ok, nil
