@@ -113,6 +113,17 @@ func (w *Walk) codeKind(e byte, jump int) int {
 // nodes spreads the nodes of the tree of bits over the slots.
 const nodes = 0x9E3779B1
 
+// nextBit is the bit that follows in byte b, which has 1 above it, if those that
+// node has are its first ones. If not, or if b is 0, it is 2.
+func nextBit(b, node uint32, k uint) uint32 {
+	b >>= k & 7
+	next := b & 1
+	if b>>1 != node {
+		next = 2
+	}
+	return next
+}
+
 // literal codes the byte b, which is not the expected one.
 func (w *Walk) literal(e, other byte, kind uint32, b byte) byte {
 	w.part = Literals
@@ -144,8 +155,10 @@ func (w *Walk) literal(e, other byte, kind uint32, b byte) byte {
 		w.lim[i] = 12
 	}
 	w.lim[n], w.lim[n+1], w.lim[n+2] = 15, 15, 15
-	byGuess := [2]uint32{hash(30<<24|min(ml, 15)<<4, 0), hash(30<<24|min(ml, 15)<<4, 1)}
-	bySecond := [2]uint32{hash(34<<24|kind, 0), hash(34<<24|kind, 1)}
+	// By the next bit of a byte that may be it; the last is for when it is not.
+	byGuess := [4]uint32{hash(30<<24|min(ml, 15)<<4, 0), hash(30<<24|min(ml, 15)<<4, 1), hash(31<<24, 0)}
+	bySecond := [4]uint32{hash(34<<24|kind, 0), hash(34<<24|kind, 1), hash(35<<24, 0)}
+	sets := [4]int{set + 8*w.literals, set + 8*w.literals, set}
 	if ml == 0 {
 		guess = 0
 	}
@@ -153,7 +166,7 @@ func (w *Walk) literal(e, other byte, kind uint32, b byte) byte {
 		second = 0
 	}
 	node := uint32(1)
-	for k := 7; k >= 0; k-- {
+	for k := uint(7); k < 8; k-- {
 		if k == 0 && never>>1 == node {
 			// All but the last bit are those of the byte that it is not.
 			node = node<<1 | never&1 ^ 1
@@ -163,26 +176,20 @@ func (w *Walk) literal(e, other byte, kind uint32, b byte) byte {
 		for i := 0; i < n; i++ {
 			w.idx[i] = w.shared + uint32(uint64(base[i]+spread)*uint64(literals)>>32)
 		}
-		h, s := hash(31<<24, 0), set
-		if guess>>(k+1) == node {
-			h = byGuess[guess>>k&1]
-			s += 8 * w.literals
-		}
-		w.place(n, h)
-		h = hash(33<<24, 0)
-		if moved>>(k+1) == node {
-			h = hash(32<<24|uint32(k)<<8, moved>>k&1|far<<1)
+		next := nextBit(guess, node, k)
+		w.place(n, byGuess[next&3])
+		s := sets[next&3]
+		next = nextBit(moved, node, k)
+		h := hash(32<<24|uint32(k)<<8, next|far<<1)
+		if next == 2 {
+			h = hash(33<<24, 0)
 		}
 		w.place(n+1, h)
-		h = hash(35<<24, 0)
-		if second>>(k+1) == node {
-			h = bySecond[second>>k&1]
-		}
-		w.place(n+2, h)
+		w.place(n+2, bySecond[nextBit(second, node, k)&3])
 		for i := range w.nf {
 			w.fidx[i] = uint32(uint64(fixed[i]+spread) * places >> 32)
 		}
-		bit := w.bit(n+3, s, int(b>>k&1))
+		bit := w.bit(n+3, s, int(b>>(k&7)&1))
 		node = node<<1 | uint32(bit)
 	}
 	w.nf = 0

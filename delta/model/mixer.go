@@ -60,8 +60,9 @@ func (m *mixer) predict(n, nf int, w *weights) int32 {
 		st[i] = v
 		dot += v * w.at(uint(i))
 	}
+	fixed := m.fixed
 	for i, j := range m.fidx[:nf] {
-		v := int32(int8(m.fixed[j])) << 4
+		v := int32(int8(fixed[j])) << 4
 		m.st[n+i] = v
 		dot += v * w.at(uint(n+i))
 	}
@@ -98,7 +99,11 @@ type weights [2 * maxInputs]byte
 
 func (w *weights) at(i uint) int32 { return int32(int16(uint16(w[2*i]) | uint16(w[2*i+1])<<8)) }
 
-func (w *weights) set(i uint, v int32) { w[2*i], w[2*i+1] = byte(v), byte(v>>8) }
+func (w *weights) set(i uint, v int32) {
+	u := uint32(v)
+	w[2*i] = byte(u)
+	w[2*i+1] = byte(u >> 8)
+}
 
 // get16 is the i-th 16-bit number of b.
 func get16(b []byte, i uint) uint32 {
