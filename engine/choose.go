@@ -100,11 +100,11 @@ func (c choice) name() string {
 // that the channel was signed for.
 func (e *Engine) named(ctx context.Context, c choice) (godwit.Tip, error) {
 	o := c.orders
-	tip, err := e.Source.(Channels).Named(ctx, c.name())
 	id := o.Commit
 	if c.step {
 		id = o.FloorID
 	}
+	tip, err := e.Source.(Channels).Named(ctx, c.name(), id)
 	if err == nil && id != tip.Commit && id != tip.Tag && (id != "" || !c.step) {
 		err = godwit.Fail(godwit.CodeWrongName, nil, "the channel "+o.Channel+" is signed for "+c.name()+" as "+short(id)+", and the host gives "+short(tip.Commit)+" under that name",
 			"the tag was moved after the channel was set, or the host lies: set the channel again")

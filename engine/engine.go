@@ -40,8 +40,10 @@ type Source interface {
 type Channels interface {
 	// Channel brings the channel's statement.
 	Channel(ctx context.Context, tip godwit.Tip) (godwit.Statement, error)
-	// Named asks for the tip of the release called name, such as "v1.4.0".
-	Named(ctx context.Context, name string) (godwit.Tip, error)
+	// Named asks for the tip of the release called name, such as "v1.4.0". If id is
+	// not empty the release has to be that one, and what is here of it need not be
+	// asked for: what the tip says is for the caller to compare.
+	Named(ctx context.Context, name, id string) (godwit.Tip, error)
 }
 
 // Versions is what a source has too that can give the newest of many versions.

@@ -56,12 +56,12 @@ func (r *recorder) Channel(ctx context.Context, tip godwit.Tip) (godwit.Statemen
 	return s, err
 }
 
-func (r *recorder) Named(ctx context.Context, name string) (godwit.Tip, error) {
+func (r *recorder) Named(ctx context.Context, name, id string) (godwit.Tip, error) {
 	c, ok := r.Source.(Channels)
 	if !ok {
 		return godwit.Tip{}, noChannels
 	}
-	t, err := c.Named(ctx, name)
+	t, err := c.Named(ctx, name, id)
 	if err == nil {
 		r.said.named[name] = t
 	}
@@ -149,7 +149,7 @@ func (r replay) Tip(context.Context) (godwit.Tip, error) { return r.tip, nil }
 
 func (r replay) Channel(context.Context, godwit.Tip) (godwit.Statement, error) { return r.channel, nil }
 
-func (r replay) Named(_ context.Context, name string) (godwit.Tip, error) {
+func (r replay) Named(_ context.Context, name, _ string) (godwit.Tip, error) {
 	if t, ok := r.named[name]; ok {
 		return t, nil
 	}

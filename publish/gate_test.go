@@ -102,7 +102,7 @@ func TestGateTakesIt(t *testing.T) {
 				if err != nil {
 					return d, err
 				}
-				if tip, err = src.Named(ctx, orders.Release); err != nil || tip.Commit != orders.Commit {
+				if tip, err = src.Named(ctx, orders.Release, orders.Commit); err != nil || tip.Commit != orders.Commit {
 					return d, fmt.Errorf("%+v is not %s: %v", tip, orders.Commit, err)
 				}
 				rel, err := src.Release(ctx, tip)

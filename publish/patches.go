@@ -74,6 +74,9 @@ func (k known) patches(files []manifest.File, h *manifest.Head) error {
 
 // earlier gives the n releases of the product before h, the newest first.
 func (f Folder) earlier(h *manifest.Head, n int) (list []*earlier, err error) {
+	if n <= 0 {
+		return nil, nil
+	}
 	root := filepath.Join(f.Dir, web.Releases)
 	err = filepath.WalkDir(root, func(name string, e fs.DirEntry, err error) error {
 		if err != nil || e.Name() != web.ManifestName {
@@ -135,16 +138,12 @@ type pair struct {
 
 // patch makes the patches that lead to files from earlier releases and puts them
 // into the folder.
-func (f Folder) patch(ctx context.Context, o Patches, files []manifest.File, h *manifest.Head, p *Published) error {
-	if o.Releases <= 0 {
+func (f Folder) patch(ctx context.Context, o Patches, before []*earlier, files []manifest.File, h *manifest.Head, p *Published) error {
+	if len(before) == 0 {
 		return nil
 	}
 	if len(o.Tiers) == 0 {
 		o.Tiers = DefaultPatches.Tiers
-	}
-	before, err := f.earlier(h, o.Releases)
-	if err != nil || len(before) == 0 {
-		return err
 	}
 	there := map[string]bool{}
 	for _, e := range files {

@@ -252,3 +252,66 @@ func TestPatchesFromADamagedFolder(t *testing.T) {
 	_, err := b.publish("v2", versionOf(2))
 	wantCode(t, err, godwit.CodeBadObject)
 }
+
+// TestManifestPatches: the manifests of the releases before are turned into the new
+// one, where they are long enough.
+func TestManifestPatches(t *testing.T) {
+	b := newBuilder(t)
+	b.patches.Releases = 2
+	files := map[string]string{"main": noise(1, 300)}
+	manifestAt := func(version string) []byte {
+		body, err := os.ReadFile(filepath.Join(b.out, "releases", version, "manifest.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return body
+	}
+	patches := func(version string) []string {
+		names, _ := filepath.Glob(filepath.Join(b.out, "releases", version, "from-*"))
+		return names
+	}
+	b.must("v0", files)
+	for i := range 20 {
+		files["module"+strings.Repeat("x", i)] = noise(uint32(i), 100)
+	}
+	for i, version := range []string{"v1", "v2", "v3", "v4"} {
+		files["main"] = noise(uint32(50+i), 300)
+		b.must(version, files)
+	}
+	if got := patches("v1"); len(got) != 0 {
+		t.Errorf("%q", got)
+	}
+	if got := patches("v2"); len(got) != 1 {
+		t.Errorf("%q", got)
+	}
+	if got := patches("v4"); len(got) != 2 {
+		t.Errorf("%q", got)
+	}
+	want := manifestAt("v4")
+	for _, version := range []string{"v2", "v3"} {
+		old := manifestAt(version)
+		patch, err := os.ReadFile(filepath.Join(b.out, filepath.FromSlash(web.ManifestPatch("v4", diff.Sum(old).Hex()))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out written
+		if err := delta.Apply(make([]byte, delta.Tiny.Memory()), bytes.NewReader(patch), bytes.NewReader(old), int64(len(old)), &out); err != nil || !bytes.Equal(out, want) {
+			t.Errorf("from %s: %v, %d bytes", version, err, len(out))
+		}
+		if len(patch) > len(want)/4 {
+			t.Errorf("from %s: %d bytes for %d", version, len(patch), len(want))
+		}
+	}
+	b.patches.Releases = 0
+	files["main"] = noise(60, 300)
+	b.must("v5", files)
+	if got := patches("v5"); len(got) != 0 {
+		t.Errorf("%q", got)
+	}
+}
+
+type written []byte
+
+func (w *written) Write(p []byte) (int, error) { *w = append(*w, p...); return len(p), nil }
+
+func (w *written) ReadAt(p []byte, off int64) (int, error) { return bytes.NewReader(*w).ReadAt(p, off) }

@@ -118,7 +118,13 @@ func (f Folder) Publish(ctx context.Context, r *Release) (*Published, error) {
 	}
 	defer os.Remove(filepath.Dir(own)) // if nothing came of it
 	r.Rules.Without = append(r.Rules.Without, f.Dir)
-	finish := func(files []manifest.File, h *manifest.Head) error { return f.patch(ctx, r.Patches, files, h, p) }
+	var before []*earlier
+	finish := func(files []manifest.File, h *manifest.Head) (err error) {
+		if before, err = f.earlier(h, r.Patches.Releases); err != nil {
+			return err
+		}
+		return f.patch(ctx, r.Patches, before, files, h, p)
+	}
 	if old.body != nil {
 		finish = old.patches // what was published is not changed
 	}
@@ -130,6 +136,9 @@ func (f Folder) Publish(ctx context.Context, r *Release) (*Published, error) {
 		return p, p.compare(body, old.body)
 	}
 	sig, err := signed(ctx, r.Sign, body)
+	if err == nil {
+		err = f.manifestPatches(ctx, p.Version, body, before)
+	}
 	if err == nil {
 		err = putSigned(own, body, sig)
 	}

@@ -254,7 +254,7 @@ func (c *command) judgeSource(ctx context.Context, g *trust.Gate, src *web.Sourc
 		if err != nil {
 			return err
 		}
-		if tip, err = src.Named(ctx, o.Release); err != nil {
+		if tip, err = src.Named(ctx, o.Release, o.Commit); err != nil {
 			return err
 		}
 		if o.Commit != tip.Commit {

@@ -66,12 +66,12 @@ func (l *lateSource) Channel(ctx context.Context, tip godwit.Tip) (godwit.Statem
 	return c.Channel(ctx, tip)
 }
 
-func (l *lateSource) Named(ctx context.Context, name string) (godwit.Tip, error) {
+func (l *lateSource) Named(ctx context.Context, name, id string) (godwit.Tip, error) {
 	c, err := l.channels()
 	if err != nil {
 		return godwit.Tip{}, err
 	}
-	return c.Named(ctx, name)
+	return c.Named(ctx, name, id)
 }
 
 // Below is for sources that have many versions.

@@ -194,6 +194,7 @@ func (o opener) web() (*web.Source, error) {
 	}
 	src, err := web.New(web.Config{
 		Mirrors: mirrors, Names: names, State: o.fs, Folder: o.folder, Channel: s.Channel, Tag: s.Tag,
+		Patches:     o.cfg.Patches.Use != "never",
 		Limits:      manifest.Limits{Bytes: int64(l.MaxTreeBytes)},
 		Transferred: client.Transferred, Close: end, Events: o.events,
 	})

@@ -162,7 +162,7 @@ func (s *Source) Below(ctx context.Context, tip godwit.Tip) (godwit.Tip, error) 
 }
 
 // Named asks for the tip of the release called name, such as "v1.4.0".
-func (s *Source) Named(ctx context.Context, name string) (godwit.Tip, error) {
+func (s *Source) Named(ctx context.Context, name, _ string) (godwit.Tip, error) {
 	tip, err := s.exact(ctx, full("refs/tags/", name))
 	if err == nil && tip.Commit == "" {
 		err = godwit.Fail(godwit.CodeNoRef, nil, "the repository has no tag "+quote(name)+", which its channel names", "push that tag")

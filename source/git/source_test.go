@@ -265,11 +265,11 @@ func TestChannel(t *testing.T) {
 	}
 	s := w.source()
 	defer s.Close()
-	tip, err := s.Named(ctx, "v1.7.0")
+	tip, err := s.Named(ctx, "v1.7.0", "")
 	if err != nil || tip.Ref != "refs/tags/v1.7.0" || tip.Commit != commit || tip.Channel != "" {
 		t.Errorf("%+v, %v", tip, err)
 	}
-	if _, err := s.Named(ctx, "v3.0.0"); godwit.CodeOf(err) != godwit.CodeNoRef {
+	if _, err := s.Named(ctx, "v3.0.0", ""); godwit.CodeOf(err) != godwit.CodeNoRef {
 		t.Errorf("a release that is not there: %v", err)
 	}
 	st, err := s.Channel(ctx, ask())

@@ -200,7 +200,7 @@ func TestChannel(t *testing.T) {
 				t.Errorf("%s: asked %d times", kind, n)
 			}
 		}
-		if tip, err = s.Named(t.Context(), "v1.0.0"); err != nil || tip.Commit != w.git("rev-parse", "HEAD") || tip.Channel != "" {
+		if tip, err = s.Named(t.Context(), "v1.0.0", ""); err != nil || tip.Commit != w.git("rev-parse", "HEAD") || tip.Channel != "" {
 			t.Errorf("%s: got %+v, %v", kind, tip, err)
 		}
 		w.cfg.Channel = "stable-lab"

@@ -28,7 +28,7 @@ func (s *Source) Tip(ctx context.Context) (t godwit.Tip, err error) {
 	case s.cfg.Branch != "":
 		return s.branchTip(ctx, strings.TrimPrefix(s.cfg.Branch, "refs/heads/"))
 	case s.cfg.Tag != "":
-		return s.Named(ctx, strings.TrimPrefix(s.cfg.Tag, tagPrefix))
+		return s.Named(ctx, strings.TrimPrefix(s.cfg.Tag, tagPrefix), "")
 	}
 	signedTags := s.cfg.Signed && !s.cfg.HMAC && s.knowsTrees()
 	if signedTags {
@@ -54,7 +54,7 @@ func (s *Source) Tip(ctx context.Context) (t godwit.Tip, err error) {
 	if err != nil {
 		return t, err
 	}
-	return s.Named(ctx, name)
+	return s.Named(ctx, name, "")
 }
 
 // branchTip asks for the commit at the tip of a branch.
@@ -80,7 +80,7 @@ func (s *Source) branchTip(ctx context.Context, name string) (godwit.Tip, error)
 }
 
 // Named asks for the tip of the release called name, such as "v1.4.0".
-func (s *Source) Named(ctx context.Context, name string) (godwit.Tip, error) {
+func (s *Source) Named(ctx context.Context, name, _ string) (godwit.Tip, error) {
 	t, err := s.exact(ctx, name, "tag")
 	if err == nil && t.Ref == "" {
 		err = s.missing(ctx, "push that tag, or publish the release again", "tag ", quote(name))
@@ -186,7 +186,7 @@ func (s *Source) Below(ctx context.Context, tip godwit.Tip) (t godwit.Tip, err e
 	if err != nil || name == "" {
 		return t, err
 	}
-	return s.Named(ctx, name)
+	return s.Named(ctx, name, "")
 }
 
 // newestVersion looks through all tags for the highest version that is no

@@ -274,7 +274,7 @@ func (s *Source) document(ctx context.Context, path string, limit int64, optiona
 		case a.Status != mirror.OK || a.Offset != 0:
 			return odd(path, a)
 		}
-		if sum, err = s.spool.fill(a.Body, a.Size, limit, s.buf); err != nil {
+		if sum, err = s.spool.fill(limit, func(d *draft) error { return d.copy(a.Body, a.Size, s.buf) }); err != nil {
 			if err == errTooLong {
 				return tooLong(path, limit)
 			}

@@ -158,8 +158,11 @@ func (s *Source) fellBack(name, why string) {
 	s.patched.Failed++
 	s.patched.Reason = name + ": " + why
 	instead := "all of the file is fetched"
-	if name == theTree {
+	switch name {
+	case theTree:
 		instead = "its files are fetched one by one"
+	case theManifest:
+		instead = "all of it is fetched"
 	}
 	s.cfg.Events.Say(godwit.StageFetch, godwit.Warning, "the patch for "+name+" is of no use: "+why+"; "+instead)
 }

@@ -68,6 +68,9 @@ type Config struct {
 	// The channel Stable may be missing, then it is manifest.json.
 	Channel, Tag string
 
+	// Patches lets manifests come by patches. Those for files are the plan's choice.
+	Patches bool
+
 	Limits      manifest.Limits
 	Transferred func() (sent, received int64) // bytes so far; may be nil
 	Close       func() error                  // closes the mirrors; may be nil
@@ -141,7 +144,7 @@ func (s *Source) Transferred() (sent, received int64) {
 // manifest.json, with a conditional request.
 func (s *Source) Tip(ctx context.Context) (godwit.Tip, error) {
 	if s.cfg.Tag != "" {
-		return s.Named(ctx, s.cfg.Tag)
+		return s.Named(ctx, s.cfg.Tag, "")
 	}
 	if name := s.cfg.Channel; name != "" {
 		sum, err := s.document(ctx, ChannelFile(name), maxChannel, name == Stable)
@@ -159,17 +162,22 @@ func (s *Source) Tip(ctx context.Context) (godwit.Tip, error) {
 	return godwit.Tip{Ref: ManifestName, Commit: sum}, nil
 }
 
-// Named asks for the manifest of the release called name.
-func (s *Source) Named(ctx context.Context, name string) (godwit.Tip, error) {
+// Named asks for the manifest of the release called name. If id is not empty it
+// is known to be the SHA-256 of that: then a manifest that is here already is not
+// asked for, and another may come by a patch.
+func (s *Source) Named(ctx context.Context, name, id string) (godwit.Tip, error) {
 	if !isName(name) {
 		return godwit.Tip{}, godwit.Fail(godwit.CodeNoRef, nil, "there can be no release called "+strconv.Quote(name), "")
 	}
-	ref := Releases + name
-	sum, err := s.document(ctx, manifestOf(ref), s.cfg.Limits.Bytes, false)
+	tip := godwit.Tip{Ref: Releases + name, Commit: id}
+	done, err := s.renew(ctx, name, id)
+	if err == nil && !done {
+		tip.Commit, err = s.document(ctx, manifestOf(tip.Ref), s.cfg.Limits.Bytes, false)
+	}
 	if err != nil {
 		return godwit.Tip{}, noRef(err, "the folder has no release "+strconv.Quote(name), "publish it, or name one that is there")
 	}
-	return godwit.Tip{Ref: ref, Commit: sum}, nil
+	return tip, nil
 }
 
 // manifestOf is the file of the release that a ref names.
@@ -268,6 +276,7 @@ func (s *Source) Describe(_ context.Context, v godwit.Verified, have []string) (
 		s.save()
 	}
 	keep := append([]string{v.Commit}, have...)
+	s.forget(keep)
 	for _, doc := range s.asked.docs {
 		keep = append(keep, doc.sum)
 	}

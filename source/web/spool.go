@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"hash"
 	"io"
 	"io/fs"
 	"slices"
@@ -65,12 +66,8 @@ func (p *spool) open(sum string) (vfs.File, error) {
 	return f, nil
 }
 
-// fill keeps what r gives, size bytes if that is known and limit at most, and
-// returns its SHA-256.
-func (p *spool) fill(r io.Reader, size, limit int64, buf []byte) (string, error) {
-	if size > limit {
-		return "", errTooLong
-	}
+// fill keeps what write writes, limit bytes at most, and returns its SHA-256.
+func (p *spool) fill(limit int64, write func(*draft) error) (string, error) {
 	if err := vfs.MkdirAll(p.fsys, p.folder); err != nil {
 		return "", vfs.StateError(err)
 	}
@@ -81,30 +78,15 @@ func (p *spool) fill(r io.Reader, size, limit int64, buf []byte) (string, error)
 	if err != nil {
 		return "", vfs.StateError(err)
 	}
-	h := sha256.New()
-	n, err := int64(0), error(nil)
-	for err == nil {
-		var k int
-		k, err = r.Read(buf)
-		if n += int64(k); n > limit {
-			err = errTooLong
-		} else if k > 0 {
-			h.Write(buf[:k])
-			if _, e := f.Write(buf[:k]); e != nil {
-				err = vfs.StateError(e)
-			}
-		}
-	}
-	if err == io.EOF {
-		err = nil
-		if size >= 0 && n != size {
-			err = errShort
-		}
+	d := &draft{ReaderAt: f, file: f, sum: sha256.New(), left: limit}
+	err = write(d)
+	if d.fault != nil {
+		err = d.fault
 	}
 	if e := f.Close(); err == nil {
 		err = vfs.StateError(e)
 	}
-	sum := hex.EncodeToString(h.Sum(nil))
+	sum := hex.EncodeToString(d.sum.Sum(nil))
 	if err == nil {
 		p.shut(sum)
 		err = vfs.StateError(p.fsys.Rename(p.name(newName), p.name(sum)))
@@ -114,6 +96,41 @@ func (p *spool) fill(r io.Reader, size, limit int64, buf []byte) (string, error)
 		return "", err
 	}
 	return sum, nil
+}
+
+// A draft is a document that is being written.
+type draft struct {
+	io.ReaderAt
+	file  io.Writer
+	sum   hash.Hash
+	left  int64 // bytes that it may still have
+	fault error // why it cannot be written on: errTooLong, or one of the disk
+}
+
+func (d *draft) Write(b []byte) (int, error) {
+	if int64(len(b)) > d.left && d.fault == nil {
+		d.fault = errTooLong
+	}
+	if d.fault != nil {
+		return 0, d.fault
+	}
+	n, err := d.file.Write(b)
+	d.left -= int64(n)
+	d.sum.Write(b[:n])
+	d.fault = vfs.StateError(err)
+	return n, err
+}
+
+// copy writes what r gives, size bytes if that is known.
+func (d *draft) copy(r io.Reader, size int64, buf []byte) error {
+	if size > d.left {
+		return errTooLong
+	}
+	n, err := io.CopyBuffer(struct{ io.Writer }{d}, struct{ io.Reader }{r}, buf)
+	if err == nil && size >= 0 && n != size {
+		err = errShort
+	}
+	return err
 }
 
 func (p *spool) shut(sum string) {

@@ -444,7 +444,7 @@ func TestWhichRelease(t *testing.T) {
 	if tip := w.tip(); tip.Ref != "manifest.json" || tip.Commit != hexOf(all["manifest.json"]) || tip.Channel != "" {
 		t.Errorf("%+v", tip)
 	}
-	tip, err := w.src.Named(context.Background(), "v1.0.0")
+	tip, err := w.src.Named(context.Background(), "v1.0.0", "")
 	if err != nil || tip.Ref != "releases/v1.0.0" || tip.Commit != hexOf(all["releases/v1.0.0/manifest.json"]) {
 		t.Errorf("%+v, %v", tip, err)
 	}
@@ -452,7 +452,7 @@ func TestWhichRelease(t *testing.T) {
 		t.Errorf("%+v", d)
 	}
 	for _, name := range []string{"v3.0.0", "../x", "", "a/../b", "v1?x"} {
-		_, err := w.src.Named(context.Background(), name)
+		_, err := w.src.Named(context.Background(), name, "")
 		wantCode(t, err, godwit.CodeNoRef)
 	}
 	w = newWorld(t, web.Config{Tag: "v1.0.0"}, s)
