@@ -12,6 +12,7 @@ import (
 	"strconv"
 
 	"github.com/godwit-ota/godwit/internal/githost"
+	"github.com/godwit-ota/godwit/internal/githost/nethttp"
 )
 
 // A host serves a shop's releases, as they were first or after an update.
@@ -30,7 +31,10 @@ const (
 func serve(root string) (*host, error) {
 	h := &host{root: root}
 	var err error
-	if h.git, err = githost.Start(githost.Config{Root: filepath.Join(root, "now"), Addr: hostIP + ":80"}); err != nil {
+	now := filepath.Join(root, "now")
+	// As many hosts do it has pages, which give single files.
+	pages := nethttp.Wrap(nethttp.Pages(now, "/raw/commit/"))
+	if h.git, err = githost.Start(githost.Config{Root: now, Addr: hostIP + ":80", Wrap: pages}); err != nil {
 		return nil, err
 	}
 	if h.web, err = net.Listen("tcp", hostIP+":8080"); err != nil {

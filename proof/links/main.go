@@ -85,11 +85,6 @@ func main() {
 	os.Exit(1)
 }
 
-// hopeless tells of the one thing that Git cannot do: it has no ranges, so a
-// content that is larger than what gets through between two cuts never comes.
-// Such files belong into Git LFS, or into a published folder.
-func hopeless(r run) bool { return r.weather.cutAfter > 0 && r.source.git && r.update == file }
-
 // chosen are the runs, the longest first.
 func chosen(quick bool, only *regexp.Regexp) []run {
 	var all []run
@@ -97,7 +92,7 @@ func chosen(quick bool, only *regexp.Regexp) []run {
 		for _, w := range []weather{silent, nbiot, gaps, resets} {
 			for _, s := range sources {
 				r := run{w, s, u}
-				if !slices.Contains(s.updates, u) || hopeless(r) {
+				if !slices.Contains(s.updates, u) {
 					continue
 				}
 				if quick && !(w.name == nbiot.name && s.name == "git" && u == small || w.name == resets.name && s.name == "folder" && u == file) {

@@ -338,7 +338,7 @@ func bigTree(n int, seed int64) map[string]githost.Change {
 func cutAfter(n *int64) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if *n < 0 || r.Method != http.MethodPost {
+			if *n < 0 || r.Method != http.MethodPost && !strings.Contains(r.URL.Path, "/raw/") {
 				next.ServeHTTP(w, r)
 				return
 			}

@@ -37,13 +37,22 @@ func (s *Source) Fetch(ctx context.Context, rel godwit.Described, want godwit.Li
 	if s.described != commit {
 		s.bases = nil
 	}
-	if err := s.absorb(into); err != nil {
+	inVain, err := s.absorb(into)
+	if err != nil {
 		return err
 	}
 	if s.cfg.LFS {
 		if err := s.absorbSmall(want, into); err != nil {
 			return err
 		}
+	}
+	if inVain >= large {
+		_, err = s.fromPages(ctx, commit, want, into)
+	} else {
+		err = s.resumePages(ctx, commit, want, into)
+	}
+	if err != nil {
+		return err
 	}
 	before, err := s.count(want, into)
 	if err != nil {
@@ -55,38 +64,45 @@ func (s *Source) Fetch(ctx context.Context, rel godwit.Described, want godwit.Li
 			break
 		}
 		left, e := s.count(want, into)
-		if e == nil && left == before {
-			_, now := s.Transferred()
-			err = inVain(err, left, now-received)
+		_, now := s.Transferred()
+		further := left < before
+		if e == nil && !further && isTooLarge(err, now-received) {
+			if further, e = s.fromPages(ctx, commit, want, into); !further && e == nil {
+				err = tooLarge(err, left, now-received)
+			} else if e == nil {
+				left, e = s.count(want, into)
+			}
 		}
-		if e != nil || !s.goOn(ctx, err, left < before) {
+		if e != nil {
+			return e
+		}
+		if !s.goOn(ctx, err, further) {
 			return err
 		}
 		before = left
 	}
+	s.dropPartials(pagePrefix)
 	if s.cfg.LFS {
 		return s.fetchLFS(ctx, want, into)
 	}
 	return nil
 }
 
-// much is how many bytes without a whole file make it likely that the files are
-// too large for the link, and not that there is none.
-const much = 32 << 10
-
-// inVain says so of an exchange that broke before any of the contents that are left
-// had come whole: the next one may not come further either.
-func inVain(err error, left int, received int64) error {
+// isTooLarge reports whether an exchange broke, after having brought so much that it
+// is likely that the files are too large for the link, and not that there is none.
+func isTooLarge(err error, received int64) bool {
 	code := godwit.CodeOf(err)
-	if received < much || code != godwit.CodeNetwork && code != godwit.CodeTimeout {
-		return err
-	}
+	return received >= large && (code == godwit.CodeNetwork || code == godwit.CodeTimeout)
+}
+
+// tooLarge says so, where the next exchange may not come further either.
+func tooLarge(err error, left int, received int64) error {
 	files := "any of the " + strconv.Itoa(left) + " files that are missing was whole"
 	if left == 1 {
 		files = "the file that is missing was whole"
 	}
-	return godwit.Fail(code, err, plan.Bytes(received)+" came before the connection broke, and it broke before "+files,
-		"over Git a file begins anew after each cut: keep large files in Git LFS (source.lfs = true), or let devices follow a folder that godwit publish writes")
+	return godwit.Fail(godwit.CodeOf(err), err, plan.Bytes(received)+" came before the connection broke, and it broke before "+files,
+		"over Git a file begins anew after each cut, and the host has no pages that give it in ranges: ask its API (source.type), keep large files in Git LFS (source.lfs = true), or let devices follow a folder that godwit publish writes")
 }
 
 // fetchGit brings what the repository itself holds.
@@ -279,6 +295,7 @@ func (j *fetchJob) stage(pack io.ReadCloser, err error) error {
 // blobSink hands contents on and passes everything else over.
 type blobSink struct {
 	into godwit.Objects
+	n    int   // contents that were handed on
 	err  error // of into
 }
 
@@ -316,37 +333,49 @@ func (w blobWriter) Commit(id object.ID) error {
 	err := w.NewObject.Commit(id.Blob())
 	if err != nil {
 		w.sink.err = err
+	} else {
+		w.sink.n++
 	}
 	return err
 }
 
 // absorb hands over the contents of packs that Describe kept, and removes them.
-func (s *Source) absorb(into godwit.Objects) error {
+// inVain is the size, in bytes, of those that were cut before any content of theirs
+// had come whole.
+func (s *Source) absorb(into godwit.Objects) (inVain int64, err error) {
 	for len(s.cache.spools) > 0 {
 		name := s.cache.spools[0]
 		sink := &blobSink{into: into}
-		if err := s.readSpool(name, sink); err != nil {
+		size, err := s.readSpool(name, sink)
+		if err != nil {
 			if sink.err != nil {
-				return err // the device's: the pack is still good
+				return 0, err // the device's: the pack is still good
 			}
 			// It was cut, or damaged since. What came before is staged.
 			s.cfg.Events.Say(godwit.StageFetch, godwit.Debug, name+" ends early: "+err.Error())
+			if sink.n == 0 {
+				inVain += size
+			}
 		}
 		s.cache.remove(name)
 		s.cache.spools = s.cache.spools[1:]
 	}
-	return nil
+	return inVain, nil
 }
 
-func (s *Source) readSpool(name string, sink object.Sink) error {
+// readSpool unpacks a pack that was kept, and tells its size.
+func (s *Source) readSpool(name string, sink object.Sink) (size int64, err error) {
 	f, err := s.cfg.State.Open(name, vfs.Read)
 	if err != nil {
-		return vfs.StateError(err)
+		return 0, vfs.StateError(err)
 	}
 	defer f.Close()
+	if size, err = f.Size(); err != nil {
+		return 0, vfs.StateError(err)
+	}
 	s.unpack.Progress = nil
 	_, err = s.unpack.Unpack(f, sink)
-	return err
+	return size, err
 }
 
 // spooledHaves adds the contents that lie in packs of cut exchanges to a list

@@ -183,20 +183,25 @@ func (s *Source) fetchLFS(ctx context.Context, want godwit.Listing, into godwit.
 	if err := flush(); err != nil {
 		return err
 	}
-	s.dropPartials()
+	s.dropPartials(partialPrefix)
 	return nil
 }
 
-// dropPartials removes the beginnings of objects that are no longer wanted.
-func (s *Source) dropPartials() {
-	var names []string
+// partials are the beginnings of contents whose names begin with prefix.
+func (s *Source) partials(prefix string) map[string]bool {
+	names := map[string]bool{}
 	s.cfg.State.ReadDir(s.cfg.Folder, func(i vfs.Info) error {
-		if strings.HasPrefix(i.Name, partialPrefix) && len(names) < 1000 {
-			names = append(names, i.Name)
+		if strings.HasPrefix(i.Name, prefix) && len(names) < 1000 {
+			names[i.Name] = true
 		}
 		return nil
 	})
-	for _, n := range names {
+	return names
+}
+
+// dropPartials removes those that are no longer wanted.
+func (s *Source) dropPartials(prefix string) {
+	for n := range s.partials(prefix) {
 		s.cache.remove(s.cfg.Folder + "/" + n)
 	}
 }

@@ -97,6 +97,9 @@ type Source struct {
 	bases     []object.ID // commits that the server knows and whose trees are here
 
 	noTypeFilter bool // the server refused to filter by type
+
+	pages   string // the form of the pages that the host has, once that is known
+	noPages bool   // the host has none that are of use
 }
 
 // New returns a Source. It reads key files but asks nothing of the network.

@@ -2,7 +2,7 @@
 // tests that make it fail in some way. It is a package of its own so that
 // net/http stays out of the godwit binary, which carries the Git host.
 //
-// Invariant: only tests import it.
+// Invariant: only tests and proofs import it.
 package nethttp
 
 import (

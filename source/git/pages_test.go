@@ -1,0 +1,254 @@
+package git
+
+import (
+	"math/rand"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/godwit-ota/godwit"
+	"github.com/godwit-ota/godwit/internal/githost"
+	"github.com/godwit-ota/godwit/internal/githost/nethttp"
+	"github.com/godwit-ota/godwit/source/git/object"
+	"github.com/godwit-ota/godwit/vfs"
+)
+
+// A pageHost is a host whose links break after so many bytes of an answer, and which
+// has pages that give single files.
+type pageHost struct {
+	*world
+	limit int64
+	form  string
+	front func(w http.ResponseWriter, r *http.Request) bool // instead of a page
+	asked []string
+}
+
+func newPageHost(t *testing.T, o worldOptions) *pageHost {
+	h := &pageHost{limit: -1, form: "/raw/commit/"}
+	o.host.Wrap = nethttp.Wrap(func(next http.Handler) http.Handler {
+		// A page is cut as any other answer.
+		return cutAfter(&h.limit)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			h.asked = append(h.asked, r.URL.Path)
+			if strings.Contains(r.URL.Path, "/raw/") && h.front != nil && h.front(w, r) {
+				return
+			}
+			nethttp.Pages(filepath.Dir(h.repo.Dir), h.form)(next).ServeHTTP(w, r)
+		}))
+	})
+	h.world = newWorld(t, o)
+	h.cfg.Remote.Attempts, h.cfg.Remote.Backoff = 2, time.Millisecond
+	return h
+}
+
+// pageRequests is how often pages were asked for since the last call.
+func (h *pageHost) pageRequests() (n int) {
+	for _, at := range h.asked {
+		if strings.Contains(at, "/raw/") {
+			n++
+		}
+	}
+	h.asked = nil
+	return n
+}
+
+func noise(seed int64, n int) githost.Change {
+	b := make([]byte, n)
+	rand.New(rand.NewSource(seed)).Read(b)
+	return githost.Change{Content: b}
+}
+
+// TestPages: a file that is larger than what comes between two cuts comes from the
+// host's pages, at little more than its own size.
+func TestPages(t *testing.T) {
+	for _, o := range []worldOptions{{}, {format: "sha256"}, {host: githost.Config{NoFilter: true}}} {
+		for _, form := range []string{"/raw/commit/", "/-/raw/", "/raw/"} {
+			if form != "/raw/commit/" && o.name() != (worldOptions{}).name() {
+				continue
+			}
+			t.Run(o.name()+form, func(t *testing.T) {
+				h := newPageHost(t, o)
+				h.form = form
+				h.commit(bigTree(30, 1))
+				h.update()
+				if n := h.pageRequests(); n > 0 {
+					t.Errorf("pages are asked for %d times where nothing breaks", n)
+				}
+				h.commit(map[string]githost.Change{"a name/with % and ü": noise(1, 1_000_000), "a-empty": githost.Text(""), "small": githost.Text("small\n"), "z": noise(2, 200_000)})
+				h.limit = 90_000
+				bytes, _ := h.traffic(h.untilDone)
+				if most := int64(1_200_000 * 115 / 100); bytes > most && !o.host.NoFilter || bytes > most+90_000 {
+					t.Errorf("%d bytes", bytes)
+				}
+				if n := h.pageRequests(); n < 14 || n > 20 {
+					t.Errorf("%d requests for pages", n)
+				}
+				h.noBeginnings()
+			})
+		}
+	}
+}
+
+// untilDone tries again as long as the link breaks.
+func (h *pageHost) untilDone() {
+	h.t.Helper()
+	for range 6 {
+		rel, err := h.tryUpdate()
+		if err == nil {
+			h.check(rel.Commit)
+			return
+		}
+		if godwit.CodeOf(err) != godwit.CodeNetwork {
+			h.t.Fatalf("%v (%s)", err, godwit.CodeOf(err))
+		}
+		h.t.Log(err)
+	}
+	h.t.Error("it never ends")
+}
+
+func (h *pageHost) noBeginnings() {
+	h.t.Helper()
+	h.cfg.State.ReadDir(h.cfg.Folder, func(i vfs.Info) error {
+		if strings.HasPrefix(i.Name, pagePrefix) {
+			h.t.Errorf("%s is left", i.Name)
+		}
+		return nil
+	})
+}
+
+// TestPagesResume: what came before the process ended is not asked for again.
+func TestPagesResume(t *testing.T) {
+	h := newPageHost(t, worldOptions{})
+	h.commit(bigTree(3, 1))
+	h.update()
+	h.cfg.Remote.Attempts = 1 // each run ends with the first cut
+	h.commit(map[string]githost.Change{"noise": noise(1, 500_000)})
+	h.limit = 90_000
+	runs := 0
+	bytes, _ := h.traffic(func() {
+		for ; ; runs++ {
+			rel, err := h.tryUpdate()
+			if err == nil {
+				h.check(rel.Commit)
+				return
+			}
+			if runs > 12 {
+				t.Fatal(err)
+			}
+		}
+	})
+	if runs < 5 || bytes > 500_000*145/100 {
+		t.Errorf("%d bytes in %d runs", bytes, runs)
+	}
+	h.noBeginnings()
+}
+
+// TestPagesTorn: what a power cut made of a beginning is found out at the end, and
+// the file comes anew.
+func TestPagesTorn(t *testing.T) {
+	for name, torn := range map[string][]byte{"zeros": make([]byte, 70_000), "too long": make([]byte, 300_000), "as long": make([]byte, 200_000)} {
+		t.Run(name, func(t *testing.T) {
+			h := newPageHost(t, worldOptions{})
+			h.commit(bigTree(3, 1))
+			h.update()
+			file := noise(1, 200_000)
+			h.commit(map[string]githost.Change{"noise": file})
+			hash := object.NewHasher(object.SHA1)
+			hash.Reset(object.Blob, int64(len(file.Content)))
+			hash.Write(file.Content)
+			id, err := hash.ID()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := vfs.WriteFile(h.cfg.State, h.cfg.Folder+"/"+pageName(id), torn); err != nil {
+				t.Fatal(err)
+			}
+			h.limit = 90_000
+			h.untilDone()
+			h.noBeginnings()
+		})
+	}
+}
+
+// TestPagesThatAreNoUse: whatever the pages give, the tree is right or the error says
+// what it is about.
+func TestPagesThatAreNoUse(t *testing.T) {
+	wrong := noise(9, 200_000).Content
+	for name, front := range map[string]func(w http.ResponseWriter, r *http.Request){
+		"none":         http.NotFound,
+		"a login page": func(w http.ResponseWriter, r *http.Request) { w.Write([]byte("<html>please log in")) },
+		"elsewhere":    func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/login", http.StatusFound) },
+		"no ranges":    func(w http.ResponseWriter, r *http.Request) { w.Write(wrong) },
+		"forbidden":    func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusForbidden) },
+		"another content": func(w http.ResponseWriter, r *http.Request) {
+			http.ServeContent(w, r, "", time.Time{}, strings.NewReader(string(wrong[1:])))
+		},
+		"another size": func(w http.ResponseWriter, r *http.Request) {
+			http.ServeContent(w, r, "", time.Time{}, strings.NewReader("short"))
+		},
+		"the wrong range": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Range", "bytes 5-9/200000")
+			w.WriteHeader(http.StatusPartialContent)
+			w.Write(wrong[5:10])
+		},
+		"a size unknown": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Range", "bytes 0-9/*")
+			w.WriteHeader(http.StatusPartialContent)
+			w.Write(wrong[:10])
+		},
+		"more than it said": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Range", "bytes 0-9/10")
+			w.WriteHeader(http.StatusPartialContent)
+			w.Write(wrong[:100])
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newPageHost(t, worldOptions{})
+			first := h.commit(bigTree(3, 1))
+			h.update()
+			h.commit(map[string]githost.Change{"noise": noise(1, 200_000)})
+			h.front = func(w http.ResponseWriter, r *http.Request) bool { front(w, r); return true }
+			h.limit = 90_000
+			for range 3 {
+				_, err := h.tryUpdate()
+				if err == nil || godwit.CodeOf(err) != godwit.CodeNetwork {
+					t.Fatalf("%v (%s)", err, godwit.CodeOf(err))
+				}
+				h.check(first)
+			}
+			if _, err := h.tryUpdate(); err == nil || !strings.Contains(err.Error(), "broke before the file that is missing was whole") {
+				t.Error(err)
+			}
+			h.noBeginnings()
+			h.limit = -1
+			h.update()
+		})
+	}
+}
+
+// TestPagesTooLarge: the limit on files holds for pages as well.
+func TestPagesTooLarge(t *testing.T) {
+	h := newPageHost(t, worldOptions{})
+	h.commit(bigTree(3, 1))
+	h.update()
+	h.commit(map[string]githost.Change{"noise": noise(1, 200_000)})
+	h.cfg.Limits.ObjectSize = 250_000
+	h.front = func(w http.ResponseWriter, r *http.Request) bool {
+		w.Header().Set("Content-Range", "bytes 0-9/300000")
+		w.WriteHeader(http.StatusPartialContent)
+		w.Write(make([]byte, 10))
+		return true
+	}
+	h.limit = 90_000
+	var err error
+	for range 3 {
+		if _, err = h.tryUpdate(); godwit.CodeOf(err) == godwit.CodeLimit {
+			break
+		}
+	}
+	if godwit.CodeOf(err) != godwit.CodeLimit {
+		t.Error(err)
+	}
+	h.noBeginnings()
+}
