@@ -98,6 +98,28 @@ func TestTagThatCannotBeShown(t *testing.T) {
 	}
 }
 
+// TestGiteaHidesSignature: Gitea 1.22 shows a tag that was signed by SSH as if it were
+// not. That is not called unsigned.
+func TestGiteaHidesSignature(t *testing.T) {
+	w := newWorld(t, Gitea)
+	w.sign()
+	w.cfg.Signed = true
+	w.git("tag", "-s", "-m", "One.", "v1.0.0")
+	w.host.Publish(fake.Release{Tag: "v1.0.0"})
+	_, signature, _ := strings.Cut(w.git("cat-file", "tag", "v1.0.0"), "One.")
+	w.lie("git/tags/", strings.ReplaceAll(strings.TrimRight(signature, "\n"), "\n", `\n`), "")
+	s := w.open()
+	tip, err := s.Tip(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.Release(t.Context(), tip)
+	wantCode(t, err, godwit.CodeProtocol)
+	if hint := godwit.HintOf(err); !strings.Contains(hint, "signed manifest") {
+		t.Errorf("%v, %s", err, hint)
+	}
+}
+
 // TestUnsignedTag: a tag that nobody signed is shown as such, for the gate to
 // refuse.
 func TestUnsignedTag(t *testing.T) {
