@@ -151,11 +151,11 @@ func (e *Engine) admit(ctx context.Context, tip godwit.Tip, c choice) (godwit.Ve
 func (e *Engine) admitNewest(ctx context.Context, tip godwit.Tip, m godwit.Memory, alone bool) (godwit.Verified, error) {
 	var first error
 	for range maxRefused + 1 {
+		var v godwit.Verified
 		rel, err := e.Source.Release(ctx, tip)
-		if err != nil {
-			return godwit.Verified{}, err
+		if err == nil {
+			v, err = e.Gate.Admit(ctx, rel, m)
 		}
-		v, err := e.Gate.Admit(ctx, rel, m)
 		if err == nil || !godwit.CodeOf(err).Refusal() {
 			return v, err
 		}

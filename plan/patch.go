@@ -92,9 +92,9 @@ func (p *Plan) choose() {
 // others. Those for single files are there as well where there is one for the
 // tree: they take its place if it is of no use.
 func (p *Plan) Chosen(d godwit.Described) godwit.Described {
-	d.Offers, d.Trees, d.Installed = nil, nil, nil
+	d.Offers, d.Trees, d.Installed = nil, nil, p.in.Installed
 	if !p.Tree.IsZero() {
-		d.Trees, d.Installed = []godwit.Patch{p.Tree}, p.in.Installed
+		d.Trees = []godwit.Patch{p.Tree}
 	}
 	if p.PatchFiles == 0 {
 		return d

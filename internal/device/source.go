@@ -104,7 +104,8 @@ func (o opener) git() (*git.Source, error) {
 		Branch: s.Branch, Tag: s.Tag, Channel: s.Channel,
 		State: o.fs, Folder: o.folder, Filter: o.filter(), Signed: o.cfg.Trust.Mode == "signed",
 		SkipSubmodules: o.cfg.Tree.Submodules == "skip", LFS: s.LFS, LFSEndpoint: s.LFSURL,
-		Events: o.events,
+		Reserve: int64(o.cfg.Limits.MinFree),
+		Events:  o.events,
 	})
 }
 

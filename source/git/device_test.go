@@ -5,10 +5,12 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math/rand"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -200,6 +202,13 @@ func (w *world) install(s *Source, rel godwit.Described) error {
 			return err
 		}
 		fixed = append(fixed, e)
+	}
+	rel.Installed = func(yield func(godwit.Entry, error) bool) {
+		for _, path := range slices.Sorted(maps.Keys(w.tree)) {
+			if !yield(w.tree[path], nil) {
+				return
+			}
+		}
 	}
 	if len(fixed) > 0 {
 		err := s.Fetch(context.Background(), rel, func(yield func(godwit.Entry, error) bool) {

@@ -46,13 +46,15 @@ func (s *Source) Fetch(ctx context.Context, rel godwit.Described, want godwit.Li
 			return err
 		}
 	}
-	if inVain >= large {
-		_, err = s.fromPages(ctx, commit, want, into)
-	} else {
-		err = s.resumePages(ctx, commit, want, into)
-	}
-	if err != nil {
+	if err := s.resumePages(ctx, commit, want, into); err != nil {
 		return err
+	}
+	vain := 0 // exchanges that came to nothing
+	if inVain >= large {
+		vain++
+		if _, err := s.fromPages(ctx, commit, want, rel.Installed, into); err != nil {
+			return err
+		}
 	}
 	before, err := s.count(want, into)
 	if err != nil {
@@ -67,10 +69,17 @@ func (s *Source) Fetch(ctx context.Context, rel godwit.Described, want godwit.Li
 		_, now := s.Transferred()
 		further := left < before
 		if e == nil && !further && isTooLarge(err, now-received) {
-			if further, e = s.fromPages(ctx, commit, want, into); !further && e == nil {
-				err = tooLarge(err, left, now-received)
-			} else if e == nil {
+			installed := rel.Installed
+			if vain++; vain > 1 {
+				installed = nil
+			}
+			if further, e = s.fromPages(ctx, commit, want, installed, into); e == nil {
 				left, e = s.count(want, into)
+			}
+			if !further && (vain > 1 || s.noPages) {
+				err = tooLarge(err, left, now-received)
+			} else {
+				further = true // once more: what is left may come as a difference
 			}
 		}
 		if e != nil {
@@ -81,7 +90,6 @@ func (s *Source) Fetch(ctx context.Context, rel godwit.Described, want godwit.Li
 		}
 		before = left
 	}
-	s.dropPartials(pagePrefix)
 	if s.cfg.LFS {
 		return s.fetchLFS(ctx, want, into)
 	}
@@ -102,7 +110,7 @@ func tooLarge(err error, left int, received int64) error {
 		files = "the file that is missing was whole"
 	}
 	return godwit.Fail(godwit.CodeOf(err), err, plan.Bytes(received)+" came before the connection broke, and it broke before "+files,
-		"over Git a file begins anew after each cut, and the host has no pages that give it in ranges: ask its API (source.type), keep large files in Git LFS (source.lfs = true), or let devices follow a folder that godwit publish writes")
+		"over Git a file begins anew after each cut, and the host's pages do not give it in pieces either: ask its API (source.type), keep large files in Git LFS (source.lfs = true), or let devices follow a folder that godwit publish writes")
 }
 
 // fetchGit brings what the repository itself holds.

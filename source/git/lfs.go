@@ -183,15 +183,15 @@ func (s *Source) fetchLFS(ctx context.Context, want godwit.Listing, into godwit.
 	if err := flush(); err != nil {
 		return err
 	}
-	s.dropPartials(partialPrefix)
 	return nil
 }
 
-// partials are the beginnings of contents whose names begin with prefix.
-func (s *Source) partials(prefix string) map[string]bool {
+// partials are the beginnings of contents that runs before have left: of LFS objects
+// and of pages.
+func (s *Source) partials() map[string]bool {
 	names := map[string]bool{}
 	s.cfg.State.ReadDir(s.cfg.Folder, func(i vfs.Info) error {
-		if strings.HasPrefix(i.Name, prefix) && len(names) < 1000 {
+		if (strings.HasPrefix(i.Name, partialPrefix) || strings.HasPrefix(i.Name, pagePrefix)) && len(names) < 1000 {
 			names[i.Name] = true
 		}
 		return nil
@@ -199,11 +199,27 @@ func (s *Source) partials(prefix string) map[string]bool {
 	return names
 }
 
-// dropPartials removes those that are no longer wanted.
-func (s *Source) dropPartials(prefix string) {
-	for n := range s.partials(prefix) {
+// dropPartials removes those that a release has no use for. It is done before it is
+// known whether the release has room.
+func (s *Source) dropPartials(l godwit.Listing) error {
+	names := s.partials()
+	if len(names) == 0 {
+		return nil
+	}
+	for e, err := range l {
+		if err != nil {
+			return err
+		}
+		if e.Digest.Algorithm == s.cache.format.Algorithm() {
+			delete(names, pageName(object.IDOf(e.Digest)))
+		} else {
+			delete(names, partialPrefix+e.Digest.Hex()[:16])
+		}
+	}
+	for n := range names {
 		s.cache.remove(s.cfg.Folder + "/" + n)
 	}
+	return nil
 }
 
 const partialPrefix = "lfs-"

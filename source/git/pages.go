@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"io"
+	"iter"
 	"strconv"
 	"strings"
 
 	"github.com/godwit-ota/godwit"
 	"github.com/godwit-ota/godwit/internal/http1"
 	"github.com/godwit-ota/godwit/internal/webclient"
+	"github.com/godwit-ota/godwit/plan"
 	"github.com/godwit-ota/godwit/source/git/object"
 	"github.com/godwit-ota/godwit/vfs"
 )
@@ -30,25 +32,31 @@ const (
 	pagePrefix = "page-" // of the beginnings of files, in the state folder
 )
 
-// errNoPages says that the host has no pages, or for this file none that is of use.
-var errNoPages = errors.New("the host does not give single files by ranges")
+// Errors of pages: there are none, or none for this file that is of use now; what
+// came is another content than the one that was asked for.
+var (
+	errNoPages = errors.New("the host does not give single files by ranges")
+	errOther   = errors.New("another content")
+)
 
-// errOther says that a content is not the one that was asked for.
-var errOther = errors.New("another content")
-
-// fromPages brings contents that are missing, but no more than maxSmall small ones.
-// came is set if there was any. That the host has no pages is no error.
-func (s *Source) fromPages(ctx context.Context, commit object.ID, want godwit.Listing, into godwit.Objects) (came bool, err error) {
+// fromPages brings contents that are missing, but no more than maxSmall small ones,
+// and none whose path is in installed: of these Git may send a difference, which is
+// less. came is set if there was any. That pages are of no use is no error.
+func (s *Source) fromPages(ctx context.Context, commit object.ID, want, installed godwit.Listing, into godwit.Objects) (came bool, err error) {
 	hash := object.NewHasher(commit.Format())
 	hash.Reset(object.Blob, 0)
 	empty, err := hash.ID()
 	if err != nil {
 		return false, err
 	}
+	isOld, stop := pathsOf(installed)
+	defer stop()
 	c := missing(want, into, s.cache.format.Algorithm())
 	defer c.stop()
 	for n := 0; c.ok && n < maxSmall && !s.noPages; c.advance() {
-		if c.entry.Mode == godwit.Symlink || c.id == empty { // which has no ranges
+		if old, err := isOld(c.entry.Path); err != nil {
+			return came, err
+		} else if old || c.entry.Mode == godwit.Symlink || c.id == empty { // which has no ranges
 			continue
 		}
 		size, err := s.fromPage(ctx, commit, &c.entry, c.id, into)
@@ -62,9 +70,24 @@ func (s *Source) fromPages(ctx context.Context, commit object.ID, want godwit.Li
 	return came, c.err
 }
 
+// pathsOf tells of paths, in ascending order, whether a listing has them.
+func pathsOf(l godwit.Listing) (has func(path string) (bool, error), stop func()) {
+	if l == nil {
+		return func(string) (bool, error) { return false, nil }, func() {}
+	}
+	next, stop := iter.Pull2(iter.Seq2[godwit.Entry, error](l))
+	e, err, ok := next()
+	return func(path string) (bool, error) {
+		for ok && err == nil && e.Path < path {
+			e, err, ok = next()
+		}
+		return ok && err == nil && e.Path == path, err
+	}, stop
+}
+
 // resumePages goes on with files whose beginnings an earlier run has left.
 func (s *Source) resumePages(ctx context.Context, commit object.ID, want godwit.Listing, into godwit.Objects) error {
-	begun := s.partials(pagePrefix)
+	begun := s.partials()
 	if len(begun) == 0 {
 		return nil
 	}
@@ -84,46 +107,58 @@ func (s *Source) resumePages(ctx context.Context, commit object.ID, want godwit.
 func pageName(id object.ID) string { return pagePrefix + id.String()[:16] }
 
 // fromPage brings one content, and tells its size. What comes before a cut stays in the
-// state folder.
+// state folder. Where nothing at all came the host is not asked again in this run.
 func (s *Source) fromPage(ctx context.Context, commit object.ID, e *godwit.Entry, id object.ID, into godwit.Objects) (size int64, err error) {
 	name := s.cfg.Folder + "/" + pageName(id)
 	f, err := s.cfg.State.Open(name, vfs.Write)
 	if err != nil {
 		return 0, vfs.StateError(err)
 	}
-	p := page{s: s, commit: commit.String(), path: e.Path, f: f}
+	p := page{s: s, commit: commit.String(), path: e.Path, f: f, into: into}
 	if p.at, err = f.Size(); err != nil {
 		err = vfs.StateError(err)
 	}
-	begun := p.at > 0
+	begun := p.at
 	if err == nil {
 		err = p.all(ctx, id)
 	}
-	if err == errOther && begun {
+	if err == errOther && begun > 0 {
 		// What an earlier run left may have been torn by a power cut.
-		p.at = 0
+		begun, p.at, p.size = 0, 0, 0
 		if err = vfs.StateError(f.Truncate(0)); err == nil {
 			err = p.all(ctx, id)
 		}
 	}
-	if err == errOther {
-		s.pages = ""
-		s.cfg.Events.Say(godwit.StageFetch, godwit.Warning, "the page of the host for "+quote(e.Path)+" gives another content than Git does")
-		err = errNoPages
-	}
-	if err == nil {
+	drop := p.at == 0
+	switch {
+	case err == nil:
 		err = keep(into, io.NewSectionReader(f, 0, p.size), p.size, id.Blob())
+		drop = err == nil
+	case err == errOther:
+		s.cfg.Events.Say(godwit.StageFetch, godwit.Warning, "the page of the host for "+quote(e.Path)+" gives another content than Git does")
+		s.noPages, drop, err = true, true, errNoPages
+	case err == errNoPages:
+		s.noPages = s.noPages || s.pages == ""
+	case isCut(err) && ctx.Err() == nil && p.at <= begun:
+		s.cfg.Events.Say(godwit.StageFetch, godwit.Debug, "the host's pages are of no use: "+err.Error())
+		s.noPages, err = true, errNoPages
 	}
 	if e := f.Close(); err == nil {
 		err = vfs.StateError(e)
 	}
-	if err == nil || err == errNoPages || godwit.CodeOf(err) == godwit.CodeLimit {
+	if code := godwit.CodeOf(err); drop || code == godwit.CodeLimit || code == godwit.CodeDiskFull {
 		s.cache.remove(name)
 	}
-	if err == errNoPages && s.pages == "" {
-		s.noPages = true // not for this file either
-	}
 	return p.size, err
+}
+
+// isCut reports whether an error is the host's or the link's, not this device's.
+func isCut(err error) bool {
+	switch godwit.CodeOf(err) {
+	case godwit.CodeDiskFull, godwit.CodeReadOnly, godwit.CodeIO, godwit.CodeLimit:
+		return false
+	}
+	return true
 }
 
 // A page is one file that is under way.
@@ -131,7 +166,8 @@ type page struct {
 	s            *Source
 	commit, path string
 	f            vfs.File
-	at, size     int64 // bytes that are here, and of the whole
+	into         godwit.Objects
+	at, size     int64 // bytes that are here, and of the whole; 0 as long as that is not known
 }
 
 // all brings the whole file.
@@ -190,16 +226,44 @@ func (p *page) ask(ctx context.Context, address string) (*http1.Response, error)
 	}
 	at, size, ok := webclient.ContentRange(resp.Header.Get("Content-Range"))
 	encoding := resp.Header.Get("Content-Encoding")
-	if resp.StatusCode != http1.StatusPartialContent || !ok || at != from || size < 0 || encoding != "" && !strings.EqualFold(encoding, "identity") {
+	switch {
+	case resp.StatusCode == http1.StatusRequestedRangeNotSatisfiable && p.at > 0:
+		err = errOther // which is shorter
+	case resp.StatusCode >= 500 && p.s.pages != "":
+		err = godwit.Fail(godwit.CodeNetwork, nil, "the host has a fault (HTTP "+strconv.Itoa(resp.StatusCode)+") where "+quote(p.path)+" was asked for", "try again later")
+	case resp.StatusCode != http1.StatusPartialContent || !ok || at != from || size < 0 || encoding != "" && !strings.EqualFold(encoding, "identity"):
 		resp.Body.Close()
 		return nil, nil
+	case p.size == 0:
+		err = p.fits(size)
+	case p.size != size:
+		err = errOther
 	}
-	if most := p.s.cfg.Limits.ObjectSize; most > 0 && size > most {
+	if err != nil {
 		resp.Body.Close()
-		return nil, tooMuch("the file "+quote(p.path)+" is too large", "limits.max_file_bytes")
+		return nil, err
 	}
 	p.at, p.size = from, size
 	return resp, nil
+}
+
+// fits tells whether there may be a file of that size, and whether there is room for
+// it twice: here, and where it goes to.
+func (p *page) fits(size int64) error {
+	n, err := p.into.Create(size)
+	if err != nil {
+		return err
+	}
+	n.Abort()
+	free, err := p.s.cfg.State.Free()
+	if err != nil {
+		return vfs.StateError(err)
+	}
+	if free >= 0 && 2*size-p.at > free-p.s.cfg.Reserve {
+		p.s.cfg.Events.Say(godwit.StageFetch, godwit.Warning, "there is no room to bring "+quote(p.path)+" in pieces: that takes twice its "+plan.Bytes(size))
+		return errNoPages
+	}
+	return nil
 }
 
 // take writes down what comes.

@@ -1,6 +1,8 @@
 package git
 
 import (
+	"bytes"
+	"fmt"
 	"math/rand"
 	"net/http"
 	"path/filepath"
@@ -20,6 +22,7 @@ import (
 type pageHost struct {
 	*world
 	limit int64
+	once  int // for so many answers of Git the limit holds, if not 0
 	form  string
 	front func(w http.ResponseWriter, r *http.Request) bool // instead of a page
 	asked []string
@@ -31,6 +34,11 @@ func newPageHost(t *testing.T, o worldOptions) *pageHost {
 		// A page is cut as any other answer.
 		return cutAfter(&h.limit)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			h.asked = append(h.asked, r.URL.Path)
+			if strings.HasSuffix(r.URL.Path, "upload-pack") {
+				if h.once--; h.once == 0 {
+					h.limit = -1 // from the next answer on
+				}
+			}
 			if strings.Contains(r.URL.Path, "/raw/") && h.front != nil && h.front(w, r) {
 				return
 			}
@@ -77,9 +85,9 @@ func TestPages(t *testing.T) {
 				}
 				h.commit(map[string]githost.Change{"a name/with % and ü": noise(1, 1_000_000), "a-empty": githost.Text(""), "small": githost.Text("small\n"), "z": noise(2, 200_000)})
 				h.limit = 90_000
-				bytes, _ := h.traffic(h.untilDone)
-				if most := int64(1_200_000 * 115 / 100); bytes > most && !o.host.NoFilter || bytes > most+90_000 {
-					t.Errorf("%d bytes", bytes)
+				total, _ := h.traffic(h.untilDone)
+				if most := int64(1_200_000 * 115 / 100); total > most && !o.host.NoFilter || total > most+90_000 {
+					t.Errorf("%d bytes", total)
 				}
 				if n := h.pageRequests(); n < 14 || n > 20 {
 					t.Errorf("%d requests for pages", n)
@@ -126,7 +134,7 @@ func TestPagesResume(t *testing.T) {
 	h.commit(map[string]githost.Change{"noise": noise(1, 500_000)})
 	h.limit = 90_000
 	runs := 0
-	bytes, _ := h.traffic(func() {
+	total, _ := h.traffic(func() {
 		for ; ; runs++ {
 			rel, err := h.tryUpdate()
 			if err == nil {
@@ -138,8 +146,8 @@ func TestPagesResume(t *testing.T) {
 			}
 		}
 	})
-	if runs < 5 || bytes > 500_000*145/100 {
-		t.Errorf("%d bytes in %d runs", bytes, runs)
+	if runs < 5 || total > 500_000*145/100 {
+		t.Errorf("%d bytes in %d runs", total, runs)
 	}
 	h.noBeginnings()
 }
@@ -221,28 +229,119 @@ func TestPagesThatAreNoUse(t *testing.T) {
 	}
 }
 
-// TestPagesTooLarge: the limit on files holds for pages as well.
+// TestPagesTooLarge: what the device takes no file of, it does not take from pages
+// either, and nothing stays of it.
 func TestPagesTooLarge(t *testing.T) {
+	for name, c := range map[string]struct {
+		err     error // of the device, for large files
+		reserve int64
+		want    godwit.Code
+	}{
+		"limit":                   {godwit.Fail(godwit.CodeLimit, nil, "too large", ""), 0, godwit.CodeLimit},
+		"no room":                 {godwit.Fail(godwit.CodeDiskFull, nil, "no room", ""), 0, godwit.CodeDiskFull},
+		"no room for two of them": {nil, 1 << 50, godwit.CodeNetwork},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newPageHost(t, worldOptions{})
+			h.commit(bigTree(3, 1))
+			h.update()
+			h.commit(map[string]githost.Change{"noise": noise(1, 200_000)})
+			h.cfg.Reserve = c.reserve
+			written := 0
+			h.front = func(w http.ResponseWriter, r *http.Request) bool {
+				w.Header().Set("Content-Range", "bytes 0-999999999/1000000000")
+				w.WriteHeader(http.StatusPartialContent)
+				for ; written < 1<<20; written += 1000 {
+					w.Write(make([]byte, 1000))
+				}
+				return true
+			}
+			h.fail = func(size int64) error {
+				if size > 250_000 {
+					return c.err
+				}
+				return nil
+			}
+			h.limit = 90_000
+			_, err := h.tryUpdate()
+			if godwit.CodeOf(err) != c.want {
+				t.Errorf("%v (%s)", err, godwit.CodeOf(err))
+			}
+			h.noBeginnings()
+		})
+	}
+}
+
+// TestPagesDown: pages that do not answer do not keep a file from coming with Git.
+func TestPagesDown(t *testing.T) {
+	for name, front := range map[string]func(w http.ResponseWriter, r *http.Request){
+		"hang up": func(w http.ResponseWriter, r *http.Request) { panic(http.ErrAbortHandler) },
+		"fault":   func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusBadGateway) },
+	} {
+		for _, begun := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, " begun ", begun), func(t *testing.T) {
+				h := newPageHost(t, worldOptions{})
+				h.commit(bigTree(3, 1))
+				h.update()
+				h.commit(map[string]githost.Change{"noise": noise(1, 300_000)})
+				answered := 0
+				h.front = func(w http.ResponseWriter, r *http.Request) bool {
+					if answered++; begun && answered == 1 {
+						return false
+					}
+					front(w, r)
+					return true
+				}
+				h.limit = 90_000
+				if _, err := h.tryUpdate(); godwit.CodeOf(err) != godwit.CodeNetwork {
+					t.Fatalf("%v (%s)", err, godwit.CodeOf(err))
+				}
+				h.limit = -1
+				h.update()
+				h.commit(map[string]githost.Change{"noise": noise(2, 300)})
+				h.update()
+				h.noBeginnings() // of the release before
+			})
+		}
+	}
+}
+
+// TestPagesAfterAFault: a server that begins anew in the middle costs no bytes.
+func TestPagesAfterAFault(t *testing.T) {
 	h := newPageHost(t, worldOptions{})
 	h.commit(bigTree(3, 1))
 	h.update()
-	h.commit(map[string]githost.Change{"noise": noise(1, 200_000)})
-	h.cfg.Limits.ObjectSize = 250_000
+	h.commit(map[string]githost.Change{"noise": noise(1, 600_000)})
+	answered := 0
 	h.front = func(w http.ResponseWriter, r *http.Request) bool {
-		w.Header().Set("Content-Range", "bytes 0-9/300000")
-		w.WriteHeader(http.StatusPartialContent)
-		w.Write(make([]byte, 10))
+		if answered++; answered != 5 {
+			return false
+		}
+		w.WriteHeader(http.StatusServiceUnavailable)
 		return true
 	}
 	h.limit = 90_000
-	var err error
-	for range 3 {
-		if _, err = h.tryUpdate(); godwit.CodeOf(err) == godwit.CodeLimit {
-			break
-		}
-	}
-	if godwit.CodeOf(err) != godwit.CodeLimit {
-		t.Error(err)
+	total, _ := h.traffic(h.untilDone)
+	if total > 600_000*135/100 {
+		t.Errorf("%d bytes", total)
 	}
 	h.noBeginnings()
+}
+
+// TestPagesAndDifferences: of a file that is here in an older version Git sends the
+// difference. One cut is no reason to fetch all of it.
+func TestPagesAndDifferences(t *testing.T) {
+	h := newPageHost(t, worldOptions{})
+	old := noise(1, 2_000_000).Content
+	h.commit(map[string]githost.Change{"file": {Content: old}})
+	h.update()
+	changed := bytes.Clone(old)
+	copy(changed[1_000_000:], noise(2, 60_000).Content)
+	h.commit(map[string]githost.Change{"file": {Content: changed}})
+	h.limit = 50_000
+	h.once = 2 // the list of refs, and a pack
+	total, _ := h.traffic(h.untilDone)
+	if n := h.pageRequests(); n > 0 || total > 130_000 {
+		t.Errorf("%d bytes, %d requests for pages", total, n)
+	}
 }

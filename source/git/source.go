@@ -58,8 +58,9 @@ type Config struct {
 	LFS         bool
 	LFSEndpoint string // URL of the LFS server; "" is the one that belongs to the repository
 
-	Limits Limits
-	Events godwit.Events
+	Limits  Limits
+	Reserve int64 // bytes that must stay free on the disk
+	Events  godwit.Events
 }
 
 // Limits bound what a repository may hold. A zero field takes the default.
@@ -204,7 +205,7 @@ func (s *Source) Describe(ctx context.Context, v godwit.Verified, have []string)
 	if err := s.cache.compact(keep); err != nil {
 		return godwit.Described{}, err
 	}
-	return d, nil
+	return d, s.dropPartials(d.Listing)
 }
 
 // describe gives the listing of a release out of the cache. The error has

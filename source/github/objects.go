@@ -83,12 +83,14 @@ func (s *Source) statement(ctx context.Context, id, name string) (st godwit.Stat
 	// Gitea 1.22 leaves out a signature by SSH altogether: so nobody can tell a tag
 	// that is shown without one from a tag that has none, unless the rest is all of it.
 	found := m.tag(s.tag)
-	s.tagWhole = found
+	const instead = "set source.type = \"git\", or attach a signed manifest to the release"
 	switch {
 	case m.err != nil:
 		return st, m.err
+	case !found && (bytes.Contains(m.raw, []byte("-----BEGIN ")) || s.tag["verification.signature"] != ""):
+		return st, fail(godwit.CodeProtocol, instead, "the host does not show the tag ", quote(name), " as it was signed")
 	case !found:
-		return st, fail(godwit.CodeProtocol, "set source.type = \"git\", or attach a signed manifest to the release", "the host does not show the tag ", quote(name), " as it was signed, if it was")
+		return st, fail(godwit.CodeUnsigned, instead, "the host shows no signature of the tag ", quote(name), ", and not all of the tag")
 	case len(m.raw) > maxStatement:
 		return st, fail(godwit.CodeLimit, "sign a tag with a shorter message", "the tag ", quote(name), " is larger than 64 KiB")
 	}

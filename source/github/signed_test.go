@@ -114,7 +114,7 @@ func TestGiteaHidesSignature(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = s.Release(t.Context(), tip)
-	wantCode(t, err, godwit.CodeProtocol)
+	wantCode(t, err, godwit.CodeUnsigned)
 	if hint := godwit.HintOf(err); !strings.Contains(hint, "signed manifest") {
 		t.Errorf("%v, %s", err, hint)
 	}

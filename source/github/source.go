@@ -118,7 +118,6 @@ type Source struct {
 	latest   release // what Tip saw
 	tag      fields  // the tag object asked for last
 	tagID    string
-	tagWhole bool // it could be put together
 	manifest vfs.File
 	patched  godwit.Patched
 }
@@ -217,7 +216,7 @@ func (s *Source) Channel(ctx context.Context, tip godwit.Tip) (st godwit.Stateme
 		return tagStatement(b), nil
 	}
 	st, err = s.statement(ctx, tip.Tag, strings.TrimPrefix(tip.Ref, tagPrefix))
-	if err == nil && s.tagWhole {
+	if err == nil {
 		s.dropFiles(channelPrefix)
 		b := make([]byte, st.Size)
 		st.Body.ReadAt(b, 0)          // of memory

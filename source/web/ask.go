@@ -292,10 +292,12 @@ func (s *Source) document(ctx context.Context, path string, limit int64, optiona
 
 // signatures brings those of a document, into memory. Whether there are any says
 // the mirror that gave the document: what another one has may belong to something
-// else. Others are asked if that one cannot be reached any more.
+// else. Others are asked if that one cannot be reached any more, or if there is none.
 func (s *Source) signatures(ctx context.Context, path string, from int) (b []byte, err error) {
-	get := func(_ int, m mirror.Mirror) error {
-		b, err = s.small(ctx, path, m)
+	get := func(i int, m mirror.Mirror) error {
+		if b, err = s.small(ctx, path, m); err == nil {
+			s.from = i
+		}
 		return err
 	}
 	if from >= 0 {

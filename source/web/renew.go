@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"io"
 	"slices"
@@ -56,23 +57,16 @@ func (s *Source) renew(ctx context.Context, name, id string) (done bool, err err
 			return odd(ManifestPatch(name, from), a)
 		}
 		counted := &counter{Reader: a.Body}
-		sum, err := s.spool.fill(s.cfg.Limits.Bytes, func(d *draft) error { return s.remake(ctx, counted, old, d) })
-		if err == nil && sum != id {
-			s.spool.drop(sum)
-			err = errors.New("it makes another manifest than the channel says")
-		}
-		if err == errTooLong {
-			return tooLong(theManifest, s.cfg.Limits.Bytes)
-		}
-		if err != nil {
+		if _, err := s.spool.fill(s.cfg.Limits.Bytes, func(d *draft) error { return s.remake(ctx, counted, old, d, id) }); err != nil {
 			return err
 		}
 		f, err := s.spool.open(id)
 		if err == nil {
 			size, err = f.Size()
 		}
-		patch, s.from = counted.n, i
-		s.note(asked{path, i, "", id})
+		// Its bytes are certain, so any mirror may have the signatures.
+		patch, s.from = counted.n, -1
+		s.note(asked{path, -1, "", id})
 		return err
 	})
 	switch {
@@ -82,7 +76,7 @@ func (s *Source) renew(ctx context.Context, name, id string) (done bool, err err
 		return true, nil
 	case ctx.Err() != nil || isDisk(err):
 		return false, err
-	case err != errMissing:
+	case err != errMissing && !temporary(err):
 		s.fellBack(theManifest, err.Error())
 	}
 	return false, nil
@@ -111,17 +105,21 @@ func isManifest(path string) bool {
 	return path == ManifestName || strings.HasSuffix(path, "/"+ManifestName)
 }
 
-// remake writes what patch makes of old.
-func (s *Source) remake(ctx context.Context, patch io.Reader, old *io.SectionReader, out *draft) error {
+// remake writes what patch makes of old, which has to have the digest id.
+func (s *Source) remake(ctx context.Context, patch io.Reader, old *io.SectionReader, out *draft, id string) error {
 	d, err := delta.NewDecoder(s.memory(delta.Tiny.Memory()), patch, old, old.Size(), out)
-	if err == nil && d.Header().NewSize > out.left {
-		return errTooLong
+	// Little on the wire is not to be much on the disk.
+	if err == nil && d.Header().NewSize > min(out.left, 4*old.Size()+64<<10) {
+		return errors.New("it makes a manifest that is too large")
 	}
 	for done := false; err == nil && !done; {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		done, err = d.Decode(step)
+	}
+	if err == nil && hex.EncodeToString(out.sum.Sum(nil)) != id {
+		err = errors.New("it makes another manifest than the channel says")
 	}
 	return ofPatch(err)
 }
@@ -139,9 +137,20 @@ func (c *counter) Read(b []byte) (int, error) {
 }
 
 // forget drops what is remembered of manifests of other releases than those to
-// keep: they may be large, and nothing is made of them any more.
+// keep, and than the one that came last, which may wait for its hour: they may be
+// large, and nothing is made of them any more.
 func (s *Source) forget(keep []string) {
+	last := ""
+	for _, d := range s.asked.docs {
+		if isManifest(d.path) {
+			last = d.sum
+		}
+	}
+	n := len(s.asked.docs)
 	s.asked.docs = slices.DeleteFunc(s.asked.docs, func(d asked) bool {
-		return strings.HasPrefix(d.path, Releases) && !slices.Contains(keep, d.sum)
+		return strings.HasPrefix(d.path, Releases) && d.sum != last && !slices.Contains(keep, d.sum)
 	})
+	if len(s.asked.docs) < n {
+		s.save()
+	}
 }

@@ -169,12 +169,11 @@ func TestManifestPatchesThatAreNoUse(t *testing.T) {
 		"no patch at all":       {[]byte("all of this is text"), "no patch that this version", nil},
 		"nothing":               {nil, "", nil},
 		"cut":                   {good[:len(good)/2], "the patch is damaged", nil},
-		"the server fails":      {good, "502", func(w http.ResponseWriter) bool { w.WriteHeader(http.StatusBadGateway); return true }},
 		"another status":        {good, "418", func(w http.ResponseWriter) bool { w.WriteHeader(http.StatusTeapot); return true }},
 		"from another manifest": {makePatch(t, changed, two, delta.Tiny), "another old content", nil},
 		"to another manifest":   {makePatch(t, one, changed, delta.Tiny), "another manifest", nil},
 		"to another as it says": {append(lie.Append(nil), changed...), "another manifest", nil},
-		"a bomb":                {append(bomb.Append(nil), two...), "longer than", nil},
+		"a bomb":                {append(bomb.Append(nil), two...), "too large", nil},
 		"with more memory":      {makePatch(t, one, two, delta.Small), "more memory", nil},
 	}
 	for i := range 40 {
@@ -221,21 +220,61 @@ func TestManifestPatchesThatAreNoUse(t *testing.T) {
 	}
 }
 
-// TestManifestPatchOfAnotherMirror: one mirror that gives what is wrong does not
-// keep the patch of the next one from its use.
+// TestManifestPatchOfAnotherMirror: one mirror that gives what is wrong, even a copy of
+// what is here, does not keep the patch of the next one from its use.
 func TestManifestPatchOfAnotherMirror(t *testing.T) {
 	all, one, two := twoReleases(t)
 	path := web.ManifestPatch("v2.0.0", hexOf(one))
-	all[path] = makePatch(t, two, one, delta.Tiny)
-	bad := newShelf(t, all)
-	all[path] = makePatch(t, one, two, delta.Tiny)
-	w := newWorld(t, web.Config{Channel: "stable", Patches: true}, bad, newShelf(t, all))
-	w.install("v1.0.0", one, modules(1))
-	if got := w.named("v2.0.0", two); !slices.Equal(got, []string{path, path}) {
-		t.Errorf("asked for %q", got)
+	for _, wrong := range [][]byte{makePatch(t, two, one, delta.Tiny), makePatch(t, one, one, delta.Tiny)} {
+		all[path] = wrong
+		bad := newShelf(t, all)
+		all[path] = makePatch(t, one, two, delta.Tiny)
+		w := newWorld(t, web.Config{Channel: "stable", Patches: true}, bad, newShelf(t, all))
+		w.install("v1.0.0", one, modules(1))
+		if got := w.named("v2.0.0", two); !slices.Equal(got, []string{path, path}) {
+			t.Errorf("asked for %q", got)
+		}
+		if p := w.src.Patched(); p.Applied != 1 || p.Failed != 0 {
+			t.Errorf("%+v", p)
+		}
+		if got := w.left(); !slices.Contains(got, hexOf(one)) {
+			t.Errorf("%q is left", got)
+		}
+		w.install("v2.0.0", two, modules(2))
 	}
-	if p := w.src.Patched(); p.Applied != 1 || p.Failed != 0 {
+}
+
+// TestManifestPatchComesFirst: a mirror that has the patch and not yet the manifest
+// with its signature does not keep those of another one from being found.
+func TestManifestPatchComesFirst(t *testing.T) {
+	all, one, two := twoReleases(t)
+	all[web.ManifestPatch("v2.0.0", hexOf(one))] = makePatch(t, one, two, delta.Tiny)
+	early := newShelf(t, all)
+	delete(early.files, "releases/v2.0.0/manifest.json")
+	delete(early.files, "releases/v2.0.0/manifest.json.sig")
+	w := newWorld(t, web.Config{Channel: "stable", Patches: true}, early, newShelf(t, all))
+	w.install("v1.0.0", one, modules(1))
+	w.install("v2.0.0", two, modules(2))
+	w.restart()
+	w.install("v2.0.0", two, modules(2))
+}
+
+// TestManifestPatchFromAServerThatFails: the link may be to blame, so that the patch
+// is not called useless.
+func TestManifestPatchFromAServerThatFails(t *testing.T) {
+	all, one, two := twoReleases(t)
+	path := web.ManifestPatch("v2.0.0", hexOf(one))
+	s := newShelf(t, all)
+	s.fault = func(w http.ResponseWriter, _ *http.Request, at string) bool {
+		if at == path {
+			w.WriteHeader(http.StatusBadGateway)
+		}
+		return at == path
+	}
+	w := newWorld(t, web.Config{Channel: "stable", Patches: true}, s)
+	w.install("v1.0.0", one, modules(1))
+	w.install("v2.0.0", two, modules(2), hexOf(one))
+	if p := w.src.Patched(); p != (godwit.Patched{}) {
 		t.Errorf("%+v", p)
 	}
-	w.install("v2.0.0", two, modules(2))
 }

@@ -252,7 +252,7 @@ func (s *Source) statement(ctx context.Context, path, sum string, limit int64, k
 		}
 	}
 	// Of a document of an earlier run it is remembered who gave it.
-	if doc := s.doc(path); doc != nil && doc.sum == sum && doc.mirror >= 0 && doc.mirror < len(s.cfg.Mirrors) {
+	if doc := s.doc(path); doc != nil && doc.sum == sum && doc.mirror < len(s.cfg.Mirrors) {
 		s.from = doc.mirror
 	}
 	if st.Signatures, err = s.signatures(ctx, path+Suffix, s.from); err != nil && !isMissing(err) {
