@@ -59,8 +59,8 @@ fuzz: ## run every fuzz test for FUZZTIME (20s) each
 bench: build ## bytes, memory and speed against git and go-git, side by side
 	cd bench && $(GO) run . -godwit ../bin/godwit $(BENCH)
 
-proof: build ## hundreds of power cuts and every kill point; about 40 minutes
-	GODWIT_CRASH=all GODWIT_KILL=all $(GO) test -count=1 -timeout 60m -v -run 'Crash|Kill' ./store ./proof/kill
+proof: build ## hundreds of power cuts, every kill point, bad links; some hours
+	GODWIT_CRASH=all GODWIT_KILL=all $(GO) test -count=1 -timeout 4h -v -run 'Crash|Kill' ./store ./proof/kill
 	GODWIT_SOAK=365 $(GO) test -count=1 -timeout 30m -v -run Soak ./proof/soak
 	$(GO) run ./proof/powercut $(PROOF)
 	$(GO) run ./proof/links $(LINKS)

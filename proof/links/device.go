@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,6 +35,7 @@ type result struct {
 	cuts     int
 	up, down traffic // on the link
 	payload  int64   // as the device counts: of HTTP and what is in it, all attempts
+	chance   float64 // of a mean of wire, its standard error; 0 where there was one try
 }
 
 func (r result) wire() int64 { return r.up.bytes + r.down.bytes }
@@ -75,7 +77,15 @@ func mean(tries []result) result {
 		}
 		m.add(r)
 	}
-	m.divide(len(tries))
+	n := len(tries)
+	m.divide(n)
+	if n > 1 {
+		var squares float64
+		for _, r := range tries {
+			squares += math.Pow(float64(r.wire()-m.wire()), 2)
+		}
+		m.chance = math.Sqrt(squares / float64(n*(n-1)))
+	}
 	return m
 }
 
