@@ -32,7 +32,7 @@ const patience = 3 * time.Minute
 // command is a QEMU with the disk behind the drive specification disk and the
 // task in the file task.
 func (m *machine) command(disk, task string, extra ...string) *exec.Cmd {
-	return exec.Command("qemu-system-x86_64", append([]string{
+	cmd := exec.Command("qemu-system-x86_64", append([]string{
 		"-M", "pc,vmport=off,hpet=off", "-accel", m.accel, "-cpu", "max,-la57", "-m", fmt.Sprint(m.memory),
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
 		"-serial", "null", "-debugcon", "stdio",
@@ -43,6 +43,9 @@ func (m *machine) command(disk, task string, extra ...string) *exec.Cmd {
 		"-drive", "file=" + task + ",if=none,id=task,format=raw,readonly=on",
 		"-device", "virtio-blk-pci,drive=task",
 	}, extra...)...)
+	// When this program is interrupted no guest is to go on by itself.
+	tie(cmd)
+	return cmd
 }
 
 const taskSize = 4096
