@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,37 +23,59 @@ import (
 // has pages that give single files.
 type pageHost struct {
 	*world
-	limit int64
-	once  int // for so many answers of Git the limit holds, if not 0
 	form  string
 	front func(w http.ResponseWriter, r *http.Request) bool // instead of a page
+
+	mu    sync.Mutex
+	limit int64 // bytes of an answer, none if below 0
+	once  int   // for so many answers of Git the limit holds, if not 0
 	asked []string
 }
 
 func newPageHost(t *testing.T, o worldOptions) *pageHost {
 	h := &pageHost{limit: -1, form: "/raw/commit/"}
 	o.host.Wrap = nethttp.Wrap(func(next http.Handler) http.Handler {
-		// A page is cut as any other answer.
-		return cutAfter(&h.limit)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			h.asked = append(h.asked, r.URL.Path)
-			if strings.HasSuffix(r.URL.Path, "upload-pack") {
-				if h.once--; h.once == 0 {
-					h.limit = -1 // from the next answer on
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			limit := h.see(r.URL.Path)
+			// A page is cut as any other answer.
+			cutAfter(&limit)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if strings.Contains(r.URL.Path, "/raw/") && h.front != nil && h.front(w, r) {
+					return
 				}
-			}
-			if strings.Contains(r.URL.Path, "/raw/") && h.front != nil && h.front(w, r) {
-				return
-			}
-			nethttp.Pages(filepath.Dir(h.repo.Dir), h.form)(next).ServeHTTP(w, r)
-		}))
+				nethttp.Pages(filepath.Dir(h.repo.Dir), h.form)(next).ServeHTTP(w, r)
+			})).ServeHTTP(w, r)
+		})
 	})
 	h.world = newWorld(t, o)
 	h.cfg.Remote.Attempts, h.cfg.Remote.Backoff = 2, time.Millisecond
 	return h
 }
 
+// see notes a request, and gives the limit for its answer.
+func (h *pageHost) see(path string) int64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.asked = append(h.asked, path)
+	limit := h.limit
+	if strings.HasSuffix(path, "upload-pack") {
+		if h.once--; h.once == 0 {
+			h.limit = -1 // from the next answer on
+		}
+	}
+	return limit
+}
+
+// cut sets the limit.
+func (h *pageHost) cut(limit int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.limit = limit
+}
+
 // pageRequests is how often pages were asked for since the last call.
 func (h *pageHost) pageRequests() (n int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	for _, at := range h.asked {
 		if strings.Contains(at, "/raw/") {
 			n++
@@ -84,7 +108,7 @@ func TestPages(t *testing.T) {
 					t.Errorf("pages are asked for %d times where nothing breaks", n)
 				}
 				h.commit(map[string]githost.Change{"a name/with % and ü": noise(1, 1_000_000), "a-empty": githost.Text(""), "small": githost.Text("small\n"), "z": noise(2, 200_000)})
-				h.limit = 90_000
+				h.cut(90_000)
 				total, _ := h.traffic(h.untilDone)
 				if most := int64(1_200_000 * 115 / 100); total > most && !o.host.NoFilter || total > most+90_000 {
 					t.Errorf("%d bytes", total)
@@ -132,7 +156,7 @@ func TestPagesResume(t *testing.T) {
 	h.update()
 	h.cfg.Remote.Attempts = 1 // each run ends with the first cut
 	h.commit(map[string]githost.Change{"noise": noise(1, 500_000)})
-	h.limit = 90_000
+	h.cut(90_000)
 	runs := 0
 	total, _ := h.traffic(func() {
 		for ; ; runs++ {
@@ -172,7 +196,7 @@ func TestPagesTorn(t *testing.T) {
 			if err := vfs.WriteFile(h.cfg.State, h.cfg.Folder+"/"+pageName(id), torn); err != nil {
 				t.Fatal(err)
 			}
-			h.limit = 90_000
+			h.cut(90_000)
 			h.untilDone()
 			h.noBeginnings()
 		})
@@ -217,13 +241,13 @@ func TestPagesThatAreNoUse(t *testing.T) {
 			h.update()
 			h.commit(map[string]githost.Change{"noise": noise(1, 200_000)})
 			h.front = func(w http.ResponseWriter, r *http.Request) bool { front(w, r); return true }
-			h.limit = 90_000
+			h.cut(90_000)
 			if _, err := h.tryUpdate(); err == nil || !strings.Contains(err.Error(), "broke before the file that is missing was whole") {
 				t.Error(err)
 			}
 			h.check(first)
 			h.noBeginnings()
-			h.limit = -1
+			h.cut(-1)
 			h.update()
 		})
 	}
@@ -247,11 +271,10 @@ func TestPagesTooLarge(t *testing.T) {
 			h.update()
 			h.commit(map[string]githost.Change{"noise": noise(1, 200_000)})
 			h.cfg.Reserve = c.reserve
-			written := 0
 			h.front = func(w http.ResponseWriter, r *http.Request) bool {
 				w.Header().Set("Content-Range", "bytes 0-999999999/1000000000")
 				w.WriteHeader(http.StatusPartialContent)
-				for ; written < 1<<20; written += 1000 {
+				for range 1000 {
 					w.Write(make([]byte, 1000))
 				}
 				return true
@@ -262,7 +285,7 @@ func TestPagesTooLarge(t *testing.T) {
 				}
 				return nil
 			}
-			h.limit = 90_000
+			h.cut(90_000)
 			_, err := h.tryUpdate()
 			if godwit.CodeOf(err) != c.want {
 				t.Errorf("%v (%s)", err, godwit.CodeOf(err))
@@ -284,19 +307,19 @@ func TestPagesDown(t *testing.T) {
 				h.commit(bigTree(3, 1))
 				h.update()
 				h.commit(map[string]githost.Change{"noise": noise(1, 300_000)})
-				answered := 0
+				var answered atomic.Int32
 				h.front = func(w http.ResponseWriter, r *http.Request) bool {
-					if answered++; begun && answered == 1 {
+					if answered.Add(1) == 1 && begun {
 						return false
 					}
 					front(w, r)
 					return true
 				}
-				h.limit = 90_000
+				h.cut(90_000)
 				if _, err := h.tryUpdate(); godwit.CodeOf(err) != godwit.CodeNetwork {
 					t.Fatalf("%v (%s)", err, godwit.CodeOf(err))
 				}
-				h.limit = -1
+				h.cut(-1)
 				h.update()
 				h.commit(map[string]githost.Change{"noise": noise(2, 300)})
 				h.update()
@@ -312,15 +335,15 @@ func TestPagesAfterAFault(t *testing.T) {
 	h.commit(bigTree(3, 1))
 	h.update()
 	h.commit(map[string]githost.Change{"noise": noise(1, 600_000)})
-	answered := 0
+	var answered atomic.Int32
 	h.front = func(w http.ResponseWriter, r *http.Request) bool {
-		if answered++; answered != 5 {
+		if answered.Add(1) != 5 {
 			return false
 		}
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return true
 	}
-	h.limit = 90_000
+	h.cut(90_000)
 	total, _ := h.traffic(h.untilDone)
 	if total > 600_000*135/100 {
 		t.Errorf("%d bytes", total)
@@ -338,7 +361,7 @@ func TestPagesAndDifferences(t *testing.T) {
 	changed := bytes.Clone(old)
 	copy(changed[1_000_000:], noise(2, 60_000).Content)
 	h.commit(map[string]githost.Change{"file": {Content: changed}})
-	h.limit = 50_000
+	h.cut(50_000)
 	h.once = 2 // the list of refs, and a pack
 	total, _ := h.traffic(h.untilDone)
 	if n := h.pageRequests(); n > 0 || total > 130_000 {
