@@ -197,7 +197,11 @@ func TestPagesTorn(t *testing.T) {
 				t.Fatal(err)
 			}
 			h.cut(90_000)
-			h.untilDone()
+			rel, err := h.tryUpdate()
+			if err != nil {
+				t.Fatal(err)
+			}
+			h.check(rel.Commit)
 			h.noBeginnings()
 		})
 	}
